@@ -1,0 +1,5 @@
+"""dynvae: dynamical variational autoencoders."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""``python -m dynvae.cli`` is the ``dynvae`` command."""
+
+from dynvae.cli import main
+
+raise SystemExit(main())
