@@ -1,0 +1,262 @@
+"""The distributions of observations and latents, with every constant kept, so that bounds compare in nats.
+
+All of them are :class:`torch.distributions.Distribution` objects whose event is one frame: ``batch_shape``
+is ``(batch, time)`` and ``event_shape`` is ``(feature,)``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "LATENT_LOG_VARIANCE_LIMIT",
+    "LIKELIHOODS",
+    "POWER_FLOOR",
+    "ComplexGaussian",
+    "Likelihood",
+    "bound_log_variance",
+    "diagonal_normal",
+    "draw",
+    "gaussian",
+    "kl_per_dimension",
+    "reparameterize",
+    "standard_normal",
+]
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent, MultivariateNormal, Normal, kl_divergence
+
+POWER_FLOOR = 1e-10
+"""Added to the variance of :class:`ComplexGaussian`: the power below which speech at unit peak is digital noise."""
+
+LATENT_LOG_VARIANCE_LIMIT = 30.0
+OBSERVATION_LOG_VARIANCE_LIMIT = 45.0
+
+
+class _StraightThroughClamp(torch.autograd.Function):
+    """Clamp forward, identity backward."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, limit: float) -> Tensor:
+        return value.clamp(-limit, limit)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Any) -> Any:
+        return gradient[0], None
+
+
+def bound_log_variance(log_variance: Tensor, limit: float = LATENT_LOG_VARIANCE_LIMIT) -> Tensor:
+    """Keep a log-variance in [-limit, limit], so that no loss overflows.
+
+    Inside, where every healthy model lives, nothing changes. Outside, the gradient passes as if there were no
+    bound, so that a unit that has run away can come back.
+
+    Example:
+        >>> bound_log_variance(torch.tensor([-1e6, -3.0, 0.0, 7.0, 1e6]))
+        tensor([-30.,  -3.,   0.,   7.,  30.])
+    """
+    return _StraightThroughClamp.apply(log_variance, limit)
+
+
+def diagonal_normal(mean: Tensor, log_variance: Tensor) -> Independent:
+    """N(mean, diag(exp(log_variance))) over the last axis."""
+    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+
+
+def gaussian(packed: Tensor) -> Independent:
+    """The Gaussian whose mean and (bounded) log-variance are the two halves of the last axis of ``packed``."""
+    mean, log_variance = packed.chunk(2, dim=-1)
+    return diagonal_normal(mean, bound_log_variance(log_variance))
+
+
+def reparameterize(packed: Tensor, noise: Tensor) -> Tensor:
+    """mean + exp(log_variance / 2) · noise for the Gaussian of :func:`gaussian` (Kingma and Welling, 2014)."""
+    mean, log_variance = packed.chunk(2, dim=-1)
+    return torch.addcmul(mean, (0.5 * bound_log_variance(log_variance)).exp(), noise)
+
+
+def standard_normal(like: Tensor) -> Independent:
+    """N(0, I) in the shape, type and place of ``like``."""
+    return diagonal_normal(torch.zeros_like(like), torch.zeros_like(like))
+
+
+class ComplexGaussian(Distribution):
+    r"""Circular complex Gaussian of an STFT frame, seen through its power.
+
+    With :math:`v_f = e^{\ell_f} + \epsilon` and the power :math:`p_f = |s_f|^2`,
+
+    .. math:: \ln p(s) = -\sum_f \left( \ln \pi + \ln v_f + p_f / v_f \right).
+
+    Up to terms that depend on the data alone, its negative is the Itakura-Saito divergence of the power from
+    the variance (Févotte, Bertin and Durrieu, 2009).
+
+    Args:
+        log_variance: :math:`\ell`, ``(..., feature)``.
+        floor: :math:`\epsilon`, the least variance, in units of power.
+
+    Example:
+        >>> frame = ComplexGaussian(torch.zeros(513))
+        >>> round(frame.log_prob(torch.ones(513)).item() / 513, 4)  # -(ln π + 0 + 1)
+        -2.1447
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    has_rsample = False
+
+    def __init__(self, log_variance: Tensor, floor: float = POWER_FLOOR) -> None:
+        self.log_variance = log_variance
+        self.floor = floor
+        super().__init__(log_variance.shape[:-1], log_variance.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected power, which is the variance of the coefficient."""
+        return self.log_variance.exp() + self.floor
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of the *power*, which is exponentially distributed: the square of its mean."""
+        return self.mean.square()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of the complex frame whose power is ``value``, summed over its bins."""
+        variance = self.mean
+        return -(variance.log() + value / variance).sum(-1) - value.shape[-1] * math.log(math.pi)
+
+    def itakura_saito(self, value: Tensor) -> Tensor:
+        """The Itakura-Saito divergence Σ_f [p/v − ln(p/v) − 1] of the power from the variance.
+
+        A power below the floor counts as the floor: the divergence of an exact zero is infinite.
+        """
+        ratio = value.clamp(min=self.floor) / self.mean
+        return (ratio - ratio.log() - 1).sum(-1)
+
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw powers: exponential with the given mean."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.log_variance.shape
+            uniform = torch.rand(
+                shape, generator=generator, dtype=self.log_variance.dtype, device=self.log_variance.device
+            )
+            return -torch.log1p(-uniform) * self.mean
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> ComplexGaussian:
+        """The same frame law for a larger batch."""
+        return ComplexGaussian(self.log_variance.expand(*batch_shape, *self.event_shape), self.floor)
+
+
+def draw(distribution: Distribution, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one value with an explicit source of randomness, which :mod:`torch.distributions` does not take.
+
+    Raises:
+        TypeError: the kind of distribution is not known here.
+    """
+    match distribution:
+        case ComplexGaussian():
+            return distribution.sample(generator=generator)
+        case Independent(base_dist=Normal() as base):
+            return torch.addcmul(base.loc, base.scale, _randn(base.loc, generator))
+        case MultivariateNormal():
+            noise = _randn(distribution.loc, generator)
+            return distribution.loc + (distribution.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+        case Independent(base_dist=Bernoulli() as base):
+            return torch.bernoulli(base.probs, generator=generator)
+    raise TypeError(f"no way to draw from a {type(distribution).__name__} with a generator")
+
+
+def _randn(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
+    """KL(q ‖ p) ≥ 0 in nats: ``(..., feature)`` for two diagonal Gaussians, ``(..., 1)`` if p has a full covariance.
+
+    Raises:
+        TypeError: there is no closed form here for this pair.
+    """
+    if not (isinstance(q, Independent) and isinstance(q.base_dist, Normal)):
+        raise TypeError(f"the posterior must be a diagonal Gaussian, not {type(q).__name__}")
+    if isinstance(p, Independent) and isinstance(p.base_dist, Normal):
+        return kl_divergence(q.base_dist, p.base_dist)
+    if isinstance(p, MultivariateNormal):
+        mean, scale, triangle = q.base_dist.loc, q.base_dist.scale, p.scale_tril
+        whitened = torch.linalg.solve_triangular(
+            triangle, torch.cat([torch.diag_embed(scale), (mean - p.loc).unsqueeze(-1)], dim=-1), upper=False
+        )
+        log_ratio = triangle.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum(-1)
+        return (0.5 * (whitened.square().sum((-2, -1)) - mean.shape[-1]) + log_ratio).unsqueeze(-1)
+    raise TypeError(f"no closed form for the divergence from a {type(p).__name__}")
+
+
+class Likelihood(ABC):
+    """The law of an observed frame given the decoder's output: the part that makes a model fit a kind of data.
+
+    A likelihood asks the decoder for ``outputs`` numbers a feature and turns them into a distribution.
+    """
+
+    outputs: ClassVar[int] = 1
+
+    @abstractmethod
+    def __call__(self, packed: Tensor) -> Distribution:
+        """Turn the decoder's output ``(..., outputs · feature)`` into the distribution of a frame."""
+
+
+@dataclass(frozen=True)
+class ComplexGaussianLikelihood(Likelihood):
+    """STFT power spectra: :class:`ComplexGaussian`; the decoder gives the log-variance."""
+
+    def __call__(self, packed: Tensor) -> ComplexGaussian:
+        return ComplexGaussian(bound_log_variance(_at_least_single(packed), OBSERVATION_LOG_VARIANCE_LIMIT))
+
+
+@dataclass(frozen=True)
+class GaussianLikelihood(Likelihood):
+    """Real vectors with a learned variance: the decoder gives mean and log-variance."""
+
+    outputs: ClassVar[int] = 2
+
+    def __call__(self, packed: Tensor) -> Independent:
+        return gaussian(_at_least_single(packed))
+
+
+@dataclass(frozen=True)
+class FixedGaussianLikelihood(Likelihood):
+    """Real vectors with one known standard deviation: the decoder gives the mean."""
+
+    std: float = 1.0
+
+    def __call__(self, packed: Tensor) -> Independent:
+        mean = _at_least_single(packed)
+        return diagonal_normal(mean, torch.full_like(mean, 2 * math.log(self.std)))
+
+
+@dataclass(frozen=True)
+class BernoulliLikelihood(Likelihood):
+    """Binary vectors (piano rolls, masks), or intensities in [0, 1] by the usual abuse: the decoder gives logits."""
+
+    def __call__(self, packed: Tensor) -> Independent:
+        return Independent(Bernoulli(logits=_at_least_single(packed), validate_args=False), 1, validate_args=False)
+
+
+def _at_least_single(tensor: Tensor) -> Tensor:
+    """Half precision is for networks; a log-density needs at least float32."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "complex_gaussian": ComplexGaussianLikelihood,
+    "gaussian": GaussianLikelihood,
+    "fixed_gaussian": FixedGaussianLikelihood,
+    "bernoulli": BernoulliLikelihood,
+}
+"""The likelihoods by the name that a configuration gives them."""

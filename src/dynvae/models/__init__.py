@@ -1,0 +1,73 @@
+"""The zoo: every member of the family, by name."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DKF",
+    "DSAE",
+    "DVAE",
+    "ELBO",
+    "KVAE",
+    "PRESETS",
+    "RVAE",
+    "SRNN",
+    "STORN",
+    "VAE",
+    "VRNN",
+    "ZOO",
+    "Frame",
+    "Generated",
+    "Latents",
+    "Posterior",
+    "build",
+]
+
+from difflib import get_close_matches
+from typing import Any
+
+from dynvae.errors import ConfigError
+from dynvae.models.base import DVAE, ELBO, Frame, Generated, Latents, Posterior
+from dynvae.models.dkf import DKF
+from dynvae.models.dsae import DSAE
+from dynvae.models.kvae import KVAE
+from dynvae.models.rvae import RVAE
+from dynvae.models.srnn import SRNN
+from dynvae.models.storn import STORN
+from dynvae.models.vae import VAE
+from dynvae.models.vrnn import VRNN
+
+ZOO: dict[str, type[DVAE]] = {
+    "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE
+}  # fmt: skip
+"""The classes by name: the only ones that a configuration file can name."""
+
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in ZOO},
+    "rvae-causal": ("rvae", {"causal": True}),
+}
+"""Named settings, as (class, arguments): the rows of the benchmark table."""
+
+
+def build(name: str, **config: Any) -> DVAE:
+    """Make a model by the name of its class or preset, with untrained weights.
+
+    Args:
+        name: a key of :data:`ZOO` or :data:`PRESETS`.
+        config: arguments of the constructor; they win over the preset's.
+
+    Raises:
+        ConfigError: there is no such model, or it does not take such an argument.
+
+    Example:
+        >>> build("rvae-causal", x_dim=257).dependencies.causal
+        True
+    """
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(PRESETS)}"
+        raise ConfigError(f"there is no model '{name}'; {hint}")
+    kind, preset = PRESETS[name]
+    try:
+        return ZOO[kind](**{**preset, **config})
+    except TypeError as error:
+        raise ConfigError(f"{name}: {error}") from error

@@ -1,0 +1,490 @@
+"""The contract of a dynamical variational autoencoder, and all that follows from it once and for all.
+
+A member of the family gives the three conditional laws of
+
+    p(x[1:T], z[1:T]) = Π_t p(x_t | z_1:t, x_1:t-1) p(z_t | z_1:t-1, x_1:t-1)   and   q(z[1:T] | x[1:T])
+
+for whole sequences (:meth:`DVAE.prior`, :meth:`DVAE.likelihood`, :meth:`DVAE.posterior`) and frame by frame. The bounds,
+sampling and resynthesis are written here, from those alone.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DVAE", "ELBO", "Frame", "Generated", "Latents", "Posterior"]
+
+import functools
+import inspect
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from dynvae.audio import FrontEnd
+from dynvae.dependencies import Dependencies
+from dynvae.distributions import (
+    LIKELIHOODS,
+    FixedGaussianLikelihood,
+    Likelihood,
+    draw,
+    kl_per_dimension,
+    standard_normal,
+)
+from dynvae.errors import ConfigError
+from dynvae.nn import time_mask
+
+Mode = Literal["teacher-forced", "generation"]
+
+
+class Latents(NamedTuple):
+    """Values of the latents of a batch of sequences, or the standard normal noise that makes them.
+
+    Attributes:
+        z: a vector a frame, ``(batch, time, z_dim)``.
+        w: a vector a sequence, ``(batch, w_dim)``, for models that have one (DSAE calls it v).
+    """
+
+    z: Tensor
+    w: Tensor | None = None
+
+
+class Posterior(NamedTuple):
+    """What an encoder says about the latents of a batch of sequences.
+
+    Attributes:
+        latents: one sample, reparameterised.
+        z: q(z_t | z_<t, x) along that sample, batch shape ``(batch, time)``.
+        w: q(w | x), batch shape ``(batch,)``, for models that have a sequence-level latent.
+    """
+
+    latents: Latents
+    z: Distribution
+    w: Distribution | None = None
+
+
+class Frame(NamedTuple):
+    """One frame of ancestral generation: the laws it was drawn from, and what was drawn."""
+
+    prior: Distribution
+    z: Tensor
+    likelihood: Distribution
+    x: Tensor
+
+
+class Generated(NamedTuple):
+    """Sequences drawn from a model: ``x`` was fed back, ``mean`` is E[x_t | ...], both ``(batch, time, x_dim)``."""
+
+    x: Tensor
+    mean: Tensor
+    latents: Latents
+
+
+@dataclass(frozen=True)
+class ELBO:
+    r"""The evidence lower bound of each sequence, split into its terms, in nats, every constant kept.
+
+    .. math:: \mathcal L = \sum_t \mathbb E_q[\ln p(x_t | \cdot)] - \sum_t \mathbb E_q[D_{KL}(q(z_t|\cdot) \| p(z_t|\cdot))]
+              - D_{KL}(q(w|x) \| p(w))
+
+    (Girin et al., 2021, eq. 4.17.) Padded frames are exactly zero in every term.
+
+    Attributes:
+        log_likelihood: ``(batch, time)``.
+        kl: ``(batch, time, z_dim)``, or ``(batch, time, 1)`` where the prior's covariance is full.
+        kl_w: ``(batch,)``, or None.
+        lengths: ``(batch,)``.
+    """
+
+    log_likelihood: Tensor
+    kl: Tensor
+    kl_w: Tensor | None
+    lengths: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The bound of each sequence, ``(batch,)``, in nats."""
+        total = self.log_likelihood.sum(-1) - self.kl.sum((-2, -1))
+        return total if self.kl_w is None else total - self.kl_w
+
+    @property
+    def per_frame(self) -> Tensor:
+        """The bound in nats per frame, over all valid frames of the batch."""
+        return self.total.sum() / self.lengths.sum()
+
+    def terms(self) -> dict[str, Tensor]:
+        """``elbo``, ``log_likelihood``, ``kl`` and, where there is one, ``kl_w``: scalars in nats per frame."""
+        frames = self.lengths.sum()
+        terms = {
+            "elbo": self.per_frame,
+            "log_likelihood": self.log_likelihood.sum() / frames,
+            "kl": self.kl.sum() / frames,
+        }
+        if self.kl_w is not None:
+            terms["kl_w"] = self.kl_w.sum() / frames
+        return terms
+
+
+class DVAE(nn.Module, ABC):
+    """Base of every member of the family.
+
+    A member gives :meth:`posterior`, :meth:`prior` and :meth:`likelihood` for whole sequences, and :meth:`start`,
+    :meth:`step_prior`, :meth:`step_likelihood` and :meth:`advance` for generation frame by frame. It then has
+    :meth:`elbo`, :meth:`iwae`, :meth:`resynthesize`, :meth:`step` and :meth:`sample`.
+
+    Tensors are ``(batch, time, feature)``; ``lengths``, ``(batch,)``, tells how many frames of each sequence are
+    valid (all, by default), and what stands in the padding changes nothing. Randomness comes from ``generator``
+    or is given as ``noise``. The module keeps no state between calls.
+
+    Args:
+        x_dim: size of an observed frame.
+        z_dim: size of a latent frame.
+        w_dim: size of the sequence-level latent; 0 if there is none.
+        likelihood: ``"complex_gaussian"`` (STFT power spectra, the default), ``"gaussian"`` (learned variance),
+            ``"fixed_gaussian"`` or ``"bernoulli"``.
+        observation_std: standard deviation of ``"fixed_gaussian"``.
+        input_transform: what the networks see of a frame: ``"raw"`` (as published) or ``"log"``,
+            ln(x + 1e-10) / 10, which suits power spectra.
+
+    Raises:
+        ConfigError: a size is not positive, or a name is unknown.
+    """
+
+    title: ClassVar[str]
+    """The name in full."""
+    paper: ClassVar[str]
+    """Where the model comes from: authors and year."""
+    dependencies: Dependencies
+    """The declared conditional structure."""
+    config: dict[str, Any]
+    """The arguments that the model was made with; ``type(model)(**model.config)`` makes its twin."""
+
+    def __init__(
+        self,
+        x_dim: int,
+        z_dim: int,
+        *,
+        w_dim: int = 0,
+        likelihood: str = "complex_gaussian",
+        observation_std: float = 1.0,
+        input_transform: Literal["raw", "log"] = "raw",
+    ) -> None:
+        super().__init__()
+        if x_dim < 1 or z_dim < 1 or w_dim < 0:
+            raise ConfigError(f"sizes must be positive: x_dim={x_dim}, z_dim={z_dim}, w_dim={w_dim}")
+        if likelihood not in LIKELIHOODS:
+            raise ConfigError(f"there is no likelihood '{likelihood}'; there are {', '.join(LIKELIHOODS)}")
+        if input_transform not in ("raw", "log"):
+            raise ConfigError(f"there is no input_transform '{input_transform}'; there are raw, log")
+        if observation_std <= 0:
+            raise ConfigError(f"observation_std must be positive, not {observation_std}")
+        self.x_dim, self.z_dim, self.w_dim = x_dim, z_dim, w_dim
+        self.input_transform = input_transform
+        kind = LIKELIHOODS[likelihood]
+        self.observation: Likelihood = kind(observation_std) if kind is FixedGaussianLikelihood else kind()
+        self.front_end: FrontEnd | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have the constructor of each member record its arguments as ``config``."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in vars(cls):
+            return
+        init = vars(cls)["__init__"]
+        signature = inspect.signature(init)
+
+        @functools.wraps(init)
+        def recording_init(self: DVAE, *args: Any, **given: Any) -> None:
+            init(self, *args, **given)
+            if type(self) is cls:
+                arguments = signature.bind(self, *args, **given)
+                arguments.apply_defaults()
+                self.config = {}
+                for name, value in list(arguments.arguments.items())[1:]:
+                    variadic = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+                    self.config |= value if variadic else {name: list(value) if isinstance(value, tuple) else value}
+
+        cls.__init__ = recording_init  # type: ignore[method-assign]
+
+    # ---- what a member gives -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def posterior(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        noise: Latents | None = None,
+        generator: torch.Generator | None = None,
+        latents: Latents | None = None,
+    ) -> Posterior:
+        """q(z[1:T] | x[1:T]), sampled along its own recursion.
+
+        Args:
+            x: ``(batch, time, x_dim)``.
+            lengths: ``(batch,)``.
+            noise: the standard normal noise of the sample; zeros follow the means. Drawn if not given.
+            generator: where the noise is drawn from.
+            latents: do not sample, but tell q's parameters along this path.
+        """
+
+    @abstractmethod
+    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
+        """p(z_t | z_1:t-1, x_1:t-1, w) at every t at once, batch shape ``(batch, time)``."""
+
+    @abstractmethod
+    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
+        """p(x_t | z_1:t, x_1:t-1, w) at every t at once, batch shape ``(batch, time)``."""
+
+    @abstractmethod
+    def start(self, batch: int, w: Tensor | None = None) -> Any:
+        """The state before the first frame of ``batch`` sequences: what all four step methods hand on."""
+
+    @abstractmethod
+    def step_prior(self, state: Any) -> Distribution:
+        """p(z_t | past), batch shape ``(batch,)``."""
+
+    @abstractmethod
+    def step_likelihood(self, state: Any, z: Tensor) -> tuple[Distribution, Any]:
+        """p(x_t | z_t, past), batch shape ``(batch,)``, and the state that has seen z_t ``(batch, z_dim)``."""
+
+    @abstractmethod
+    def advance(self, state: Any, z: Tensor, x: Tensor) -> Any:
+        """The state before the next frame, once z_t ``(batch, z_dim)`` and x_t ``(batch, x_dim)`` are past."""
+
+    def generative(
+        self, latents: Latents, x: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Distribution, Distribution]:
+        """Prior and likelihood together; a member in which both need the same work does it once here."""
+        return self.prior(latents, x, lengths), self.likelihood(latents, x, lengths)
+
+    # ---- what every member has -----------------------------------------------------------------------------------
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether past observations are fed back."""
+        return self.dependencies.autoregressive
+
+    @property
+    def causal(self) -> bool:
+        """Whether frame t can be generated without the latents of later frames."""
+        return self.dependencies.causal
+
+    @property
+    def weight(self) -> Tensor:
+        """Some weight: its type and place are the model's."""
+        return next(self.parameters())
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the networks see of frames ``(..., x_dim)``."""
+        x = x.to(self.weight.dtype)
+        return (x + 1e-10).log() / 10 if self.input_transform == "log" else x
+
+    def draw_noise(self, batch: int, time: int, generator: torch.Generator | None = None) -> Latents:
+        """Standard normal noise for :meth:`posterior`."""
+        options: dict[str, Any] = {"dtype": self.weight.dtype, "device": self.weight.device, "generator": generator}
+        w = torch.randn(batch, self.w_dim, **options) if self.w_dim else None
+        return Latents(torch.randn(batch, time, self.z_dim, **options), w)
+
+    def elbo(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        samples: int = 1,
+        noise: Latents | None = None,
+        generator: torch.Generator | None = None,
+        free_running: float = 0.0,
+    ) -> ELBO:
+        """The evidence lower bound, estimated with reparameterised samples and closed-form divergences.
+
+        Args:
+            x: ``(batch, time, x_dim)``.
+            lengths: ``(batch,)``.
+            samples: number of latent samples a sequence, averaged over.
+            noise: noise for the samples, with batch size ``batch · samples`` (samples of a sequence adjacent).
+            generator: where noise is drawn from.
+            free_running: probability that the past frame fed to prior and likelihood is the model's own mean
+                instead of the true one: 0 is teacher forcing, 1 generation mode, between them scheduled sampling
+                (Bengio et al., 2015), drawn for each frame of each sequence. The own means are fed back without
+                gradient. The posterior always sees the true frames.
+        """
+        x, lengths, valid = _prepare(x, lengths)
+        batch = x.shape[0]
+        if samples > 1:
+            x, lengths, valid = (tensor.repeat_interleave(samples, 0) for tensor in (x, lengths, valid))
+        posterior = self.posterior(x, lengths, noise=noise, generator=generator)
+        past = self._fed_back(posterior.latents, x, free_running, generator)
+        prior, likelihood = self.generative(posterior.latents, past, lengths)
+        log_likelihood = likelihood.log_prob(x).where(valid, 0)
+        kl = kl_per_dimension(posterior.z, prior).where(valid.unsqueeze(-1), 0)
+        kl_w = None
+        if posterior.w is not None and posterior.latents.w is not None:
+            kl_w = kl_per_dimension(posterior.w, standard_normal(posterior.latents.w)).sum(-1)
+        if samples > 1:
+            log_likelihood, kl = (t.unflatten(0, (batch, samples)).mean(1) for t in (log_likelihood, kl))
+            kl_w = None if kl_w is None else kl_w.unflatten(0, (batch, samples)).mean(1)
+            lengths = lengths[::samples]
+        return ELBO(log_likelihood, kl, kl_w, lengths)
+
+    def iwae(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        samples: int = 64,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The importance-weighted bound of ln p(x) (Burda et al., 2016), ``(batch,)``, in nats a sequence.
+
+        It grows with ``samples`` (in expectation) from the ELBO towards the exact log-likelihood.
+        """
+        x, lengths, valid = _prepare(x, lengths)
+        batch = x.shape[0]
+        x, lengths, valid = (tensor.repeat_interleave(samples, 0) for tensor in (x, lengths, valid))
+        posterior = self.posterior(x, lengths, generator=generator)
+        latents = posterior.latents
+        prior, likelihood = self.generative(latents, x, lengths)
+        log_weight = likelihood.log_prob(x) + prior.log_prob(latents.z) - posterior.z.log_prob(latents.z)
+        log_weight = log_weight.where(valid, 0).sum(-1)
+        if posterior.w is not None and latents.w is not None:
+            log_weight = log_weight + standard_normal(latents.w).log_prob(latents.w) - posterior.w.log_prob(latents.w)
+        return log_weight.unflatten(0, (batch, samples)).logsumexp(1) - math.log(samples)
+
+    def resynthesize(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        mode: Mode = "teacher-forced",
+        latents: Literal["sample", "mean"] = "sample",
+        generator: torch.Generator | None = None,
+    ) -> Distribution:
+        """Pass sequences through encoder and decoder: the law of x_t given the inferred latents.
+
+        Args:
+            x: ``(batch, time, x_dim)``.
+            lengths: ``(batch,)``.
+            mode: ``"teacher-forced"`` feeds true past frames back, ``"generation"`` the model's own means.
+                The same thing for a model that is not autoregressive.
+            latents: a ``"sample"`` of the posterior, or its ``"mean"`` along the recursion.
+            generator: where the sample is drawn from.
+
+        Raises:
+            ConfigError: the mode is unknown.
+        """
+        if mode not in ("teacher-forced", "generation"):
+            raise ConfigError(f"there is no mode '{mode}'; there are teacher-forced, generation")
+        x, lengths, _ = _prepare(x, lengths)
+        noise = self.draw_noise(*x.shape[:2], generator)
+        if latents == "mean":
+            noise = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
+        inferred = self.posterior(x, lengths, noise=noise).latents
+        past = self._fed_back(inferred, x, float(mode == "generation"), generator)
+        return self.likelihood(inferred, past, lengths)
+
+    def step(
+        self, state: Any, *, z: Tensor | None = None, x: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Frame, Any]:
+        """Generate one frame: z_t from the prior (or as given), x_t the likelihood's mean (or as given).
+
+        Args:
+            state: from :meth:`start` or the last step.
+            z: the latent to take instead of a draw from the prior, ``(batch, z_dim)``.
+            x: the observation to go on from instead of the mean, ``(batch, x_dim)``.
+            generator: where z is drawn from.
+        """
+        prior = self.step_prior(state)
+        z = draw(prior, generator) if z is None else z
+        likelihood, state = self.step_likelihood(state, z)
+        x = likelihood.mean if x is None else x
+        return Frame(prior, z, likelihood, x), self.advance(state, z, x)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        length: int,
+        *,
+        generator: torch.Generator | None = None,
+        feedback: Literal["mean", "sample"] = "mean",
+    ) -> Generated:
+        """Draw ``n`` sequences of ``length`` frames by ancestral sampling.
+
+        Args:
+            n: number of sequences.
+            length: number of frames.
+            generator: where everything is drawn from.
+            feedback: what x_t is, in the result and for the frames after it: a ``"sample"`` of its law, or, as the
+                papers do on spectrograms, its ``"mean"``.
+        """
+        w = None
+        if self.w_dim:
+            w = draw(standard_normal(self.weight.new_zeros(n, self.w_dim)), generator)
+        state = self.start(n, w)
+        if not self.causal:
+            return self._sample_all_at_once(state, n, length, w, generator, feedback)
+        xs, means, zs = [], [], []
+        for _ in range(length):
+            z = draw(self.step_prior(state), generator)
+            likelihood, state = self.step_likelihood(state, z)
+            mean = likelihood.mean
+            x = mean if feedback == "mean" else draw(likelihood, generator)
+            state = self.advance(state, z, x)
+            xs.append(x), means.append(mean), zs.append(z)
+        return Generated(torch.stack(xs, 1), torch.stack(means, 1), Latents(torch.stack(zs, 1), w))
+
+    def _sample_all_at_once(
+        self, state: Any, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
+    ) -> Generated:
+        """Sampling where the decoder sees all latents: first the chain of z, which sees no x, then all frames."""
+        nothing = self.weight.new_zeros(n, self.x_dim)
+        zs = []
+        for _ in range(length):
+            z = draw(self.step_prior(state), generator)
+            state = self.advance(state, z, nothing)
+            zs.append(z)
+        latents = Latents(torch.stack(zs, 1), w)
+        likelihood = self.likelihood(latents, nothing.unsqueeze(1).expand(-1, length, -1))
+        x = likelihood.mean if feedback == "mean" else draw(likelihood, generator)
+        return Generated(x, likelihood.mean, latents)
+
+    def _fed_back(self, latents: Latents, x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
+        """The frames that prior and likelihood see as past: the true ones, or with some probability the own means."""
+        if free_running == 0 or not self.autoregressive:
+            return x
+        own = None
+        if free_running < 1:
+            uniform = torch.rand(x.shape[:2], generator=generator, device=x.device, dtype=x.dtype)
+            own = (uniform < free_running).unsqueeze(-1)
+        with torch.no_grad():
+            state = self.start(x.shape[0], latents.w)
+            past = []
+            for t in range(x.shape[1]):
+                z = latents.z[:, t]
+                likelihood, state = self.step_likelihood(state, z)
+                frame = likelihood.mean.to(x.dtype)
+                frame = frame if own is None else frame.where(own[:, t], x[:, t])
+                state = self.advance(state, z, frame)
+                past.append(frame)
+            return torch.stack(past, 1)
+
+
+def _prepare(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Observations with clean padding, their lengths and the mask of valid frames.
+
+    Raises:
+        ValueError: the shapes do not fit, or a length is out of range.
+    """
+    if x.dim() != 3 or x.shape[1] == 0:
+        raise ValueError(f"observations must be (batch, time, feature) with at least one frame, not {tuple(x.shape)}")
+    if lengths is None:
+        lengths = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
+        return x, lengths, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    if lengths.shape != x.shape[:1]:
+        raise ValueError(f"lengths must be (batch,) = {tuple(x.shape[:1])}, not {tuple(lengths.shape)}")
+    if lengths.numel() and (int(lengths.min()) < 1 or int(lengths.max()) > x.shape[1]):
+        raise ValueError(f"lengths must lie in 1..{x.shape[1]}; they span {int(lengths.min())}..{int(lengths.max())}")
+    valid = time_mask(lengths, x.shape[1])
+    return x.where(valid.unsqueeze(-1), 0), lengths, valid
