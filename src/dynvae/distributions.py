@@ -80,7 +80,7 @@ def gaussian(packed: Tensor) -> Independent:
 
 
 def reparameterize(packed: Tensor, noise: Tensor) -> Tensor:
-    """mean + exp(log_variance / 2) · noise for the Gaussian of :func:`gaussian` (Kingma and Welling, 2014)."""
+    """Mean + exp(log_variance / 2) · noise for the Gaussian of :func:`gaussian` (Kingma and Welling, 2014)."""
     mean, log_variance = packed.chunk(2, dim=-1)
     return torch.addcmul(mean, (0.5 * bound_log_variance(log_variance)).exp(), noise)
 

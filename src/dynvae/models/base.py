@@ -4,8 +4,8 @@ A member of the family gives the three conditional laws of
 
     p(x[1:T], z[1:T]) = Π_t p(x_t | z_1:t, x_1:t-1) p(z_t | z_1:t-1, x_1:t-1)   and   q(z[1:T] | x[1:T])
 
-for whole sequences (:meth:`DVAE.prior`, :meth:`DVAE.likelihood`, :meth:`DVAE.posterior`) and frame by frame. The bounds,
-sampling and resynthesis are written here, from those alone.
+for whole sequences (:meth:`DVAE.prior`, :meth:`DVAE.likelihood`, :meth:`DVAE.posterior`) and frame by frame. The
+bounds, sampling and resynthesis are written here, from those alone.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Generated(NamedTuple):
 class ELBO:
     r"""The evidence lower bound of each sequence, split into its terms, in nats, every constant kept.
 
-    .. math:: \mathcal L = \sum_t \mathbb E_q[\ln p(x_t | \cdot)] - \sum_t \mathbb E_q[D_{KL}(q(z_t|\cdot) \| p(z_t|\cdot))]
-              - D_{KL}(q(w|x) \| p(w))
+    .. math:: \mathcal L = \sum_t \mathbb E_q[\ln p(x_t | \cdot)]
+              - \sum_t \mathbb E_q[D_{KL}(q(z_t | \cdot) \| p(z_t | \cdot))] - D_{KL}(q(w | x) \| p(w))
 
     (Girin et al., 2021, eq. 4.17.) Padded frames are exactly zero in every term.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import gaussian, reparameterize, standard_normal
+from dynvae.distributions import gaussian, reparameterize
 from dynvae.models.base import DVAE, Latents, Posterior
 from dynvae.nn import MLP, CellState, Recurrent, shift
 

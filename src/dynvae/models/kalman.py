@@ -42,7 +42,7 @@ class LinearGaussian(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """Moments of z_t given a_1:t-1 (predicted) and given a_1:t, means ``(batch, time, state)``; and p(a_t | a_1:t-1)."""
+    """Moments of z_t given a_1:t-1 (predicted) and given a_1:t, means ``(batch, time, state)``, and p(a_t | past)."""
 
     predicted_mean: Tensor
     predicted_covariance: Tensor
