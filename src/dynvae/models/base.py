@@ -359,6 +359,7 @@ class DVAE(nn.Module, ABC):
         *,
         mode: Mode = "teacher-forced",
         latents: Literal["sample", "mean"] = "sample",
+        noise: Latents | None = None,
         generator: torch.Generator | None = None,
     ) -> Distribution:
         """Pass sequences through encoder and decoder: the law of x_t given the inferred latents.
@@ -369,7 +370,8 @@ class DVAE(nn.Module, ABC):
             mode: ``"teacher-forced"`` feeds true past frames back, ``"generation"`` the model's own means.
                 The same thing for a model that is not autoregressive.
             latents: a ``"sample"`` of the posterior, or its ``"mean"`` along the recursion.
-            generator: where the sample is drawn from.
+            noise: standard normal noise of the sample; drawn if not given.
+            generator: where the noise is drawn from.
 
         Raises:
             ConfigError: the mode is unknown.
@@ -377,7 +379,7 @@ class DVAE(nn.Module, ABC):
         if mode not in ("teacher-forced", "generation"):
             raise ConfigError(f"there is no mode '{mode}'; there are teacher-forced, generation")
         x, lengths, _ = _prepare(x, lengths)
-        noise = self.draw_noise(*x.shape[:2], generator)
+        noise = self.draw_noise(*x.shape[:2], generator) if noise is None else noise
         if latents == "mean":
             noise = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
         inferred = self.posterior(x, lengths, noise=noise).latents
