@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 # What a search of a folder takes for sound, in lower case. NIST SPHERE goes under .sph, .nist and, in WSJ0, .wv1/.wv2.
 AUDIO_SUFFIXES = frozenset(
-    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64")
-    + (".sph", ".nist", ".wv1", ".wv2")
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
+    | {".sph", ".nist", ".wv1", ".wv2"}
 )
 _HOURS_AT_MOST = 6.0
 _DEFAULT_SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".aiff": "PCM_16", ".aif": "PCM_16"}

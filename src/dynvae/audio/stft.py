@@ -23,7 +23,7 @@ class FrontEnd:
 
     The transform is ``X[t, f] = Σ_n w[n] x[t·hop + n - N/2] exp(-2πi f n / N)`` with the sine window
     ``w[n] = sin(π (n + ½) / N)``. Frame ``t`` is centred on sample ``t·hop``; there are ``1 + samples // hop`` frames
-    and ``N/2 + 1`` bins. ``w²`` overlap-adds to a constant at 50 % and 75 % overlap, and the same window serves both ways.
+    and ``N/2 + 1`` bins. ``w²`` overlap-adds to a constant at 50 % and 75 % overlap; the same window serves both ways.
 
     Args:
         sample_rate: in hertz.

@@ -1,0 +1,24 @@
+"""Corpora of sound files, and the data sets and batches made of them."""
+
+from __future__ import annotations
+
+from dynvae.data.bank import Bank
+from dynvae.data.batches import Batch, Item, Whole, collate
+from dynvae.data.corpus import Corpus, Utterance
+from dynvae.data.crops import Crops
+from dynvae.data.sampling import BatchByLength, CropSampler
+from dynvae.data.utterances import Utterances
+
+__all__ = [
+    "Bank",
+    "Batch",
+    "BatchByLength",
+    "Corpus",
+    "CropSampler",
+    "Crops",
+    "Item",
+    "Utterance",
+    "Utterances",
+    "Whole",
+    "collate",
+]
