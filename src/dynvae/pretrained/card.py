@@ -1,0 +1,63 @@
+"""The model card: a README with the metadata that model hubs read, made from a dictionary."""
+
+from __future__ import annotations
+
+__all__ = ["model_card"]
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from dynvae.models import DVAE
+
+_HEADER = ("license", "license_name", "license_link", "language", "tags", "datasets", "metrics")
+
+
+def model_card(model: DVAE, name: str, card: Mapping[str, Any], digest: str) -> str:
+    """The text of a model card: YAML front matter for machines, then Markdown for people.
+
+    Args:
+        model: the model described.
+        name: its name in the registry.
+        card: ``license``, ``license_name``, ``license_link``, ``language``, ``tags``, ``datasets`` and the names in
+            ``metrics`` go into the front matter; ``title`` and ``description`` stand first in the text; every other
+            entry becomes a section: a dictionary as a table, a list as a list, anything else as a paragraph.
+        digest: SHA-256 of the weights.
+    """
+    header: dict[str, Any] = {"library_name": "dynvae"}
+    header |= {key: card[key] for key in _HEADER if card.get(key)}
+    header["tags"] = list(dict.fromkeys(["dynamical-variational-autoencoder", name, *card.get("tags", ())]))
+    if "metrics" in header:
+        header["metrics"] = list(card["metrics"])
+    count = sum(parameter.numel() for parameter in model.parameters())
+    title = str(card.get("title") or model.title)
+    parts = ["---\n" + yaml.safe_dump(header, sort_keys=False, allow_unicode=True) + "---", f"# {title}"]
+    if card.get("description"):
+        parts.append(str(card["description"]))
+    parts.append(
+        f"{model.title} ({model.paper}), {count:,} parameters, {model.z_dim} latent dimensions a frame, "
+        f"{model.x_dim} observed ones."
+    )
+    if model.front_end is not None:
+        front_end = model.front_end
+        parts.append(
+            f"It works on power spectra at {front_end.sample_rate} Hz: sine window of {front_end.window_length} "
+            f"samples, hop of {front_end.hop_length}."
+        )
+    parts.append('```python\nimport dynvae\n\nmodel = dynvae.load("path/to/this/folder")\n```')
+    for key, value in card.items():
+        if key in ("title", "description") or (key in _HEADER and key not in ("license", "metrics", "datasets")):
+            continue
+        parts.append(f"## {key.replace('_', ' ').capitalize()}\n\n{_section(value)}")
+    parts.append(f"SHA-256 of `model.safetensors`: `{digest}`")
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(value: Any) -> str:
+    if isinstance(value, Mapping):
+        rows = [f"| {key} | {item} |" for key, item in value.items()]
+        return "\n".join(["| | |", "|---|---|", *rows])
+    if isinstance(value, (list, tuple)):
+        return "\n".join(f"- {item}" for item in value)
+    return str(value)
