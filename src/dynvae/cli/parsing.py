@@ -1,0 +1,77 @@
+"""Parsers whose complaints are one line each, with the nearest name for a key that does not exist."""
+
+from __future__ import annotations
+
+__all__ = ["Parser", "make_parser"]
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from dynvae.errors import ConfigError
+
+_UNKNOWN = (
+    (re.compile(r"unrecognized arguments: (\S+)"), "{0}"),
+    (re.compile(r"Group '([^']*)' does not accept option '([^']*)'"), "{0}.{1}"),
+    (re.compile(r"Option '([^']*)' is not accepted"), "{0}"),
+)
+
+
+class Parser(ArgumentParser):
+    """A jsonargparse parser that raises :class:`~dynvae.errors.ConfigError` where others print their usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Turn a complaint into one line.
+
+        Raises:
+            ConfigError: always.
+        """
+        for pattern, form in _UNKNOWN:
+            if found := pattern.search(message):
+                word = form.format(*found.groups()).partition("=")[0]
+                raise ConfigError(self._unknown(word)) from ex
+        raise ConfigError(_one_line(message)) from ex
+
+    def _unknown(self, word: str) -> str:
+        if not word.startswith("-") and "unrecognized" in word:
+            return f"'{word}' is not expected here"
+        key = word.lstrip("-").replace("-", "_")
+        names = sorted({action.dest for action in self._actions} - {"help", "print_config"})
+        near = nearest(key, names)
+        dashed = word.startswith("-")
+        hint = f"did you mean '{'--' if dashed else ''}{near}'?" if near else f"{self.prog} --help lists them"
+        return f"there is no setting '{word}'; {hint}"
+
+
+def nearest(key: str, names: Iterable[str]) -> str | None:
+    """The name most like a dotted key: by the whole of it, or else by its last part."""
+    names = list(names)
+    whole = get_close_matches(key, names, n=1, cutoff=0.6)
+    if whole:
+        return whole[0]
+    last = {name.rpartition(".")[2]: name for name in names}
+    part = get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)
+    return last[part[0]] if part else None
+
+
+def make_parser(verb: str, description: str, **options: Any) -> Parser:
+    """The parser of ``dynvae VERB``.
+
+    Abbreviated options are not taken: a new option must not change the meaning of an old command.
+
+    Args:
+        verb: e.g. ``"train"``.
+        description: the first lines of ``--help``.
+        options: for jsonargparse.ArgumentParser.
+    """
+    return Parser(prog=f"dynvae {verb}", description=description, allow_abbrev=False, default_env=False, **options)
+
+
+def _one_line(message: str) -> str:
+    text = re.sub(r"<class '([^']*)'>", r"\1", message)
+    text = re.sub(r'Parser key "([^"]*)":', r"\1:", text)
+    text = re.sub(r"Does not validate against any of the Union subtypes.*?Errors:", "", text, flags=re.DOTALL)
+    return " ".join(text.split())

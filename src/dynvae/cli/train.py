@@ -1,0 +1,151 @@
+"""``dynvae train NAME --data CORPUS --out RUN``: train a model."""
+
+from __future__ import annotations
+
+__all__ = ["make_train_parser", "run"]
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from dynvae.audio import FRONT_ENDS
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.errors import ConfigError
+from dynvae.models import PRESETS, ZOO
+from dynvae.training import Machine, TrainConfig, train
+
+DESCRIPTION = """Train a model on a corpus of speech. The folder of the run gets its settings (config.yaml, which --config
+takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in model/ the
+weights that were best on the validation split."""
+
+
+def run(arguments: list[str]) -> int:
+    """Train, and return 0; 130 or 143 if a signal has stopped the run, whose state is then saved."""
+    arguments = _with_saved_config(arguments)
+    name = _model_name(arguments)
+    parser = make_train_parser(name)
+    settings = parser.parse_args(arguments)
+    for key in ("name", "data", "out"):
+        if getattr(settings, key) is None:
+            form = "a model, e.g. dynvae train srnn" if key == "name" else f"--{key}"
+            raise ConfigError(f"give {form}; dynvae train --help tells the options")
+    bar = sys.stderr.isatty() and settings.progress
+    _tell()
+    outcome = train(
+        settings.name,
+        data=settings.data,
+        out=settings.out,
+        model=settings.model.as_dict(),
+        front_end=settings.front_end,
+        init=settings.init,
+        train=TrainConfig(**settings.train.as_dict()),
+        machine=Machine(
+            settings.accelerator, settings.devices, settings.strategy, settings.num_nodes, settings.precision
+        ),
+        resume=settings.resume,
+        progress=bar,
+    )
+    best = outcome.best
+    if outcome.signum:
+        print(
+            f"stopped at step {outcome.step}; go on with: dynvae train --out {settings.out} --resume", file=sys.stderr
+        )
+        return 128 + outcome.signum
+    if best:
+        print(f"best at epoch {best['epoch']:g}: validation ELBO {best['elbo']:.3f} nats/frame; "
+              f"weights in {outcome.folder / 'model'}")  # fmt: skip
+    return 0
+
+
+def make_train_parser(name: str | None = None) -> Parser:
+    """The parser of the verb, with the arguments of one model, or of none where it is not known yet."""
+    parser = make_parser("train", DESCRIPTION)
+    add: Any = parser.add_argument
+    add("--config", action="config", help="a YAML file of settings; options that follow win over it")
+    add("name", nargs="?", type=str, help=f"the model: {', '.join(PRESETS)}")
+    add("--data", type=str, help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'")
+    add("--out", type=str, help="folder of the run")
+    add("--front-end", type=Literal[tuple(FRONT_ENDS)], default="64ms", help="window of the STFT")
+    add("--init", type=str, default=None, help="trained model to start from the weights of")
+    add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
+    add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
+    defaults = Machine()
+    add("--accelerator", type=Literal["auto", "cpu", "gpu"], default=defaults.accelerator, help="where to train")
+    add("--devices", type=int, default=defaults.devices, help="processes on each machine, one a GPU")
+    add("--strategy", type=str, default=defaults.strategy, help="of Lightning, e.g. ddp")
+    add("--num-nodes", type=int, default=defaults.num_nodes, help="machines")
+    add("--precision", type=Literal["32-true", "bf16-mixed", "16-mixed", "64-true"], default=defaults.precision,
+        help="of the networks; likelihood and loss have at least 32 bits")  # fmt: skip
+    parser.add_class_arguments(TrainConfig, "train")
+    if name is not None:
+        kind, preset = PRESETS[name]
+        parser.add_class_arguments(ZOO[kind], "model", skip={"x_dim"})
+        parser.set_defaults({f"model.{key}": value for key, value in preset.items()})
+    return parser
+
+
+def _with_saved_config(arguments: list[str]) -> list[str]:
+    """With --resume, the settings of the run are the defaults."""
+    if "--resume" not in arguments:
+        return arguments
+    out = _value(arguments, "--out")
+    saved = None if out is None else Path(out) / "config.yaml"
+    return ["--config", str(saved), *arguments] if saved is not None and saved.is_file() else arguments
+
+
+def _model_name(arguments: list[str]) -> str | None:
+    """The model that the arguments name, found before they can be parsed, for its own arguments depend on it.
+
+    Raises:
+        ConfigError: there is no such model, or a configuration file cannot be read.
+    """
+    options = {"--resume"}
+    words = [
+        word
+        for before, word in zip(["", *arguments], arguments, strict=False)
+        if not word.startswith("-") and (not before.startswith("-") or before in options or "=" in before)
+    ]
+    name = words[0] if words else None
+    config = _value(arguments, "--config", last=True)
+    if name is None and config is not None:
+        try:
+            content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise ConfigError(f"{config} cannot be read as YAML: {reason}") from error
+        name = content.get("name") if isinstance(content, dict) else None
+    if name is not None and name not in PRESETS:
+        from dynvae.cli.parsing import nearest
+
+        near = nearest(str(name), PRESETS)
+        hint = f"did you mean '{near}'?" if near else f"there are {', '.join(PRESETS)}"
+        raise ConfigError(f"there is no model '{name}'; {hint}")
+    return name
+
+
+def _value(arguments: list[str], option: str, *, last: bool = False) -> str | None:
+    """The value of an option, given as ``--option value`` or ``--option=value``."""
+    found = [after for word, after in zip(arguments, [*arguments[1:], ""], strict=False) if word == option]
+    found += [word.partition("=")[2] for word in arguments if word.startswith(f"{option}=")]
+    return found[-1 if last else 0] if found else None
+
+
+class _StandardError(logging.StreamHandler[Any]):
+    """Writes to what is standard error at that moment: under a progress bar, to the lines above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _tell() -> None:
+    """Have the library's messages written plainly to standard error."""
+    handler = _StandardError()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger("dynvae")
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    root.propagate = False

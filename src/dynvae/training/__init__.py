@@ -1,0 +1,10 @@
+"""Training: objective, schedules, the run and its folder. Lightning is imported when a run begins."""
+
+from __future__ import annotations
+
+from dynvae.training.config import TrainConfig
+from dynvae.training.objective import Loss, elbo_loss
+from dynvae.training.run import Machine, Outcome, TrainingData, fit
+from dynvae.training.speech import train
+
+__all__ = ["Loss", "Machine", "Outcome", "TrainConfig", "TrainingData", "elbo_loss", "fit", "train"]

@@ -1,0 +1,119 @@
+"""Every setting of a training run, with its unit and default."""
+
+from __future__ import annotations
+
+__all__ = ["TrainConfig"]
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dynvae.errors import ConfigError
+from dynvae.training.objective import cyclical, learning_rate, linear, ramp
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Args:
+        frames: frames in a training crop.
+        batch_size: crops in a step, over all devices together, so that a result does not depend on their number.
+        epochs: passes over the training crops.
+        max_steps: stop after so many steps, whatever the epochs; none by default.
+        optimizer: adam, or adamw (decoupled weight decay).
+        lr: the highest learning rate.
+        weight_decay: decay of the weights (adamw: decoupled).
+        betas: averaging constants of the optimizer.
+        warmup_steps: steps in which the learning rate rises to its highest.
+        lr_schedule: cosine falls to the floor by the last step, constant stays.
+        lr_floor: the last learning rate, as a part of the highest.
+        clip: largest norm of the gradient; 0 does not clip.
+        beta: weight of the KL term in the objective (1 is the ELBO).
+        kl_schedule: warm-up of the KL weight, linear or cyclical.
+        kl_warmup: length of the KL warm-up in epochs; 0 has none.
+        kl_cycles: number of cycles of the cyclical warm-up.
+        free_bits: nats per frame and latent dimension that cost nothing.
+        free_running: scheduled sampling: the final probability that a past frame is the model's own (autoregressive
+            models; 0 is teacher forcing, 1 is generation mode). Validation uses this final value throughout.
+        free_running_start: epoch in which that probability begins to rise from 0.
+        free_running_end: epoch in which it reaches its final value.
+        ema: decay of a running average of the weights, which is then what is validated and kept; 0 has none.
+        validate_every: epochs between validations, fractions allowed.
+        valid_frames: frames in a batch of validation, padding included.
+        patience: validations without improvement, under the final objective, after which training stops; 0 never
+            stops early.
+        save_minutes: minutes between checkpoints for --resume.
+        seed: of weights, crops, order, noise and dropout.
+        workers: processes that prepare crops; 0 does it in the training process.
+        threads: threads of one process on the CPU; torch's default if none.
+    """
+
+    frames: int = 50
+    batch_size: int = 32
+    epochs: int = 300
+    max_steps: int | None = None
+    optimizer: Literal["adam", "adamw"] = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 100
+    lr_schedule: Literal["cosine", "constant"] = "cosine"
+    lr_floor: float = 0.05
+    clip: float = 500.0
+    beta: float = 1.0
+    kl_schedule: Literal["linear", "cyclical"] = "linear"
+    kl_warmup: float = 0.0
+    kl_cycles: int = 4
+    free_bits: float = 0.0
+    free_running: float = 0.0
+    free_running_start: float = 0.0
+    free_running_end: float = 0.0
+    ema: float = 0.0
+    validate_every: float = 1.0
+    valid_frames: int = 16000
+    patience: int = 20
+    save_minutes: float = 2.0
+    seed: int = 0
+    workers: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        positive = ("frames", "batch_size", "epochs", "lr", "validate_every", "kl_cycles", "valid_frames")
+        for name in positive:
+            _demand(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
+        natural = ("weight_decay", "warmup_steps", "clip", "beta", "kl_warmup", "free_bits", "free_running_start",
+                   "patience", "save_minutes", "seed", "workers")  # fmt: skip
+        for name in natural:
+            _demand(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
+        _demand(0 <= self.free_running <= 1, "free_running", "is a probability", self.free_running)
+        _demand(0 <= self.lr_floor <= 1, "lr_floor", "is a part of lr, from 0 to 1", self.lr_floor)
+        _demand(0 <= self.ema < 1, "ema", "must lie in [0, 1)", self.ema)
+        _demand(self.free_running_end >= self.free_running_start, "free_running_end", "lies before its start",
+                self.free_running_end)  # fmt: skip
+        _demand(self.max_steps is None or self.max_steps > 0, "max_steps", "must be positive", self.max_steps)
+        _demand(self.threads is None or self.threads > 0, "threads", "must be positive", self.threads)
+
+    def kl_weight(self, epoch: float) -> float:
+        """The weight of the KL term at an epoch, β left out."""
+        if self.kl_schedule == "cyclical":
+            return cyclical(epoch, self.kl_warmup, self.kl_cycles)
+        return linear(epoch, self.kl_warmup)
+
+    def free_running_at(self, epoch: float) -> float:
+        """The probability that a past frame is the model's own at an epoch."""
+        return ramp(epoch, self.free_running_start, self.free_running_end, self.free_running)
+
+    def lr_at(self, step: int, total: int) -> float:
+        """The learning rate of a step, counted from 0, of ``total``."""
+        cosine = self.lr_schedule == "cosine"
+        return learning_rate(step, total, peak=self.lr, warmup=self.warmup_steps, floor=self.lr_floor, cosine=cosine)
+
+    @property
+    def settled(self) -> float:
+        """The epoch from which on all schedules of the objective have their final value."""
+        return max(self.kl_warmup, self.free_running_end)
+
+
+def _demand(condition: bool, name: str, problem: str, value: object) -> None:
+    if not condition:
+        raise ConfigError(f"train.{name} {problem}; it is {value}")

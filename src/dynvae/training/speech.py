@@ -1,0 +1,85 @@
+"""Training on a corpus of speech: from a model's name and a folder to a run."""
+
+from __future__ import annotations
+
+__all__ = ["train"]
+
+import os
+from typing import Any
+
+import torch
+
+from dynvae.audio import FRONT_ENDS
+from dynvae.data import Corpus, Crops, Utterances, collate
+from dynvae.errors import ConfigError
+from dynvae.models import DVAE, build
+from dynvae.training.config import TrainConfig
+from dynvae.training.run import Machine, Outcome, TrainingData, fit
+
+
+def train(
+    name: str,
+    *,
+    data: str | os.PathLike[str] | Corpus,
+    out: str | os.PathLike[str],
+    model: dict[str, Any] | None = None,
+    front_end: str = "64ms",
+    init: str | None = None,
+    train: TrainConfig | None = None,
+    machine: Machine | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> Outcome:
+    """Train a model of the zoo on a corpus of speech.
+
+    Args:
+        name: a model or preset of :data:`dynvae.models.PRESETS`.
+        data: a folder of audio, a manifest, or ``"builtin"``; it needs the splits train and valid.
+        out: the folder of the run.
+        model: arguments of the model, but for ``x_dim``, which the front end decides.
+        front_end: ``"64ms"`` (1024 samples, 25 % hop) or ``"32ms"`` (512 samples, 50 % hop), at 16 kHz.
+        init: a trained model (bundled name, folder or hub id) to start from the weights of; it must have the same
+            sizes. E.g. a teacher-forced SRNN for scheduled sampling.
+        train: how to train.
+        machine: where to train.
+        resume: go on from the newest whole checkpoint in ``out``, if there is one.
+        progress: show a bar on the terminal.
+
+    Returns:
+        The best validation and where the weights are.
+
+    Raises:
+        ConfigError: a setting or name is wrong, or ``out`` is in use or holds another run.
+        DataError: the corpus cannot be used, or has no such split.
+    """
+    config = train or TrainConfig()
+    if front_end not in FRONT_ENDS:
+        raise ConfigError(f"there is no front end '{front_end}'; there are {', '.join(FRONT_ENDS)}")
+    settings = FRONT_ENDS[front_end]
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = build(name, x_dim=settings.bins, **(model or {}))
+    network.front_end = settings
+    if init is not None and not resume:
+        _start_from(network, init)
+    corpus = Corpus.open(data)
+    crops = Crops(corpus.split("train"), settings, config.frames, seed=config.seed)
+    utterances = Utterances(corpus.split("valid"), settings)
+    facts = {"name": name, "data": str(data if not isinstance(data, Corpus) else data.root), "front_end": front_end,
+             "init": init, "model": {key: value for key, value in network.config.items() if key != "x_dim"}}  # fmt: skip
+    return fit(network, TrainingData(crops, utterances, utterances.lengths, collate), out, config, machine,
+               resume=resume, progress=progress, settings=facts)  # fmt: skip
+
+
+def _start_from(model: DVAE, init: str) -> None:
+    """Take over the weights of a trained model."""
+    from dynvae.pretrained import load
+
+    source = load(init)
+    if type(source) is not type(model):
+        raise ConfigError(f"{init} is a {type(source).__name__}, not a {type(model).__name__}; it cannot be the start")
+    mine, theirs = model.state_dict(), source.state_dict()
+    other = next((key for key in mine if key not in theirs or mine[key].shape != theirs[key].shape), None)
+    if other is not None or len(mine) != len(theirs):
+        raise ConfigError(f"{init} has other sizes (at {other}); give the same --model.* settings as it was made with")
+    model.load_state_dict(theirs)
