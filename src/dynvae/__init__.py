@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynvae.pretrained import load as load, save as save
+    from dynvae.pretrained import load as load
+    from dynvae.pretrained import save as save
 
 __all__ = ["__version__", "load", "save"]
 

@@ -224,7 +224,7 @@ def test_classes_come_from_a_closed_registry(saved: Path, name: str) -> None:
         ({"hidden": [0.5]}, "do not make a model"),
         ({"hidden": [1] * 5000}, "5000 layers"),
         ({"x_dim": 10**12, "z_dim": 10**6}, "wants|do not make a model"),
-        ({"x_dim": 6}, "decoder.*wants"),
+        ({"x_dim": 6}, "encoder.*wants"),
         ({"hidden": [128, 128]}, "misses weights"),
         ({"hidden": []}, "unknown weights"),
     ],

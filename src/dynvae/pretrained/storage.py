@@ -17,12 +17,13 @@ from __future__ import annotations
 
 __all__ = ["CONFIG", "FORMAT_VERSION", "WEIGHTS", "read", "save"]
 
+import contextlib
 import hashlib
 import inspect
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -251,28 +252,25 @@ def _fill(model: DVAE, state: dict[str, Tensor], path: Path) -> None:
         if names:
             shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise CheckpointError(f"{path} {problem} weights ({shown[:240]}); {CONFIG} describes another model")
-    for name, value in state.items():
-        if value.shape != wanted[name].shape or value.is_floating_point() != wanted[name].is_floating_point():
+    for name, place in wanted.items():
+        value = state[name]
+        if value.shape != place.shape or value.is_floating_point() != place.is_floating_point():
             raise CheckpointError(
-                f"{path}: {name} is {value.dtype} {tuple(value.shape)}, {CONFIG} wants "
-                f"{wanted[name].dtype} {tuple(wanted[name].shape)}; the two do not belong together"
+                f"{path}: {name} is {value.dtype} {tuple(value.shape)}, {CONFIG} wants {place.dtype} "
+                f"{tuple(place.shape)}; the two do not belong together"
             )
     model.load_state_dict(state, assign=True)
 
 
-class _blame:
+@contextlib.contextmanager
+def _blame(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong with a configuration's content into one line that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, DynvaeError):
-            raise CheckpointError(f"{self.path}: {error}") from error
-        if isinstance(error, Exception):
-            raise CheckpointError(f"{self.path}: the arguments do not make a model ({_line(error)})") from error
+    try:
+        yield
+    except DynvaeError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:
+        raise CheckpointError(f"{path}: the arguments do not make a model ({_line(error)})") from error
 
 
 def _refuse_constant(name: str) -> None:
