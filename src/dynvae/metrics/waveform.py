@@ -1,0 +1,66 @@
+"""Scores that compare two waveforms sample by sample."""
+
+from __future__ import annotations
+
+__all__ = ["rmse", "si_sdr"]
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dynvae.metrics.score import check_pair
+
+
+def rmse(reference: ArrayLike, estimate: ArrayLike) -> float:
+    r"""Root mean square error with the optimal gain, on the scale where the reference peaks at one.
+
+    .. math:: \min_\alpha \sqrt{\frac1N \sum_n (s_n - \alpha \hat s_n)^2} \; / \; \max_n |s_n|
+
+    (Girin et al., 2021, section 13; Leglaive et al., 2020.) Neither signal's level matters. Lower is better.
+
+    Args:
+        reference: the true waveform, ``(samples,)``.
+        estimate: the waveform to be judged, ``(samples,)``.
+
+    Raises:
+        ScoreError: a signal is empty, silent or not finite.
+        AudioError: the lengths differ.
+
+    Example:
+        >>> rmse([0.0, 1.0, 0.0, -1.0], [0.0, 4.0, 4.0, 0.0])  # half of the energy is explained by alpha = 1/8
+        0.6123724356957945
+    """
+    s, estimated = check_pair(reference, estimate)
+    s = s / np.abs(s).max()
+    estimated = estimated / np.abs(estimated).max()
+    gain = (s @ estimated) / (estimated @ estimated)
+    return float(np.sqrt(np.mean((s - gain * estimated) ** 2)))
+
+
+def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
+    r"""Scale-invariant signal-to-distortion ratio in dB, means not removed.
+
+    .. math:: 10 \log_{10} \frac{\|\alpha s\|^2}{\|\alpha s - \hat s\|^2}, \quad
+              \alpha = \frac{\hat s^\top s}{\|s\|^2}
+
+    (Le Roux et al., 2019, eq. 3.) Neither signal's level matters. Higher is better. An exact copy scores 156.5,
+    the resolution of float64, and an orthogonal signal -156.5, where the equation says plus and minus infinity.
+
+    Args:
+        reference: the true waveform, ``(samples,)``.
+        estimate: the waveform to be judged, ``(samples,)``.
+
+    Raises:
+        ScoreError: a signal is empty, silent or not finite.
+        AudioError: the lengths differ.
+
+    Example:
+        >>> round(si_sdr([3.0, -0.5, 2.0, 7.0], [2.5, 0.0, 2.0, 8.0]), 4)  # the number in torchmetrics' manual
+        18.403
+    """
+    s, estimated = check_pair(reference, estimate)
+    s = s / np.abs(s).max()
+    estimated = estimated / np.abs(estimated).max()
+    target = (estimated @ s) / (s @ s) * s
+    explained, distortion = float(target @ target), float(np.sum((target - estimated) ** 2))
+    resolution = np.finfo(np.float64).eps * (explained + distortion)
+    return float(10 * np.log10(max(explained, resolution) / max(distortion, resolution)))
