@@ -126,7 +126,7 @@ def _pesq_here(package: Any, rate: int, reference: NDArray, estimate: NDArray, b
     try:
         score = float(package.pesq(rate, reference, estimate, band))
     except package.NoUtterancesError as error:
-        raise ScoreError("PESQ finds no utterance in the reference") from error
+        raise ScoreError("PESQ finds no utterance") from error
     except package.PesqError as error:
         raise ScoreError(f"PESQ fails: {type(error).__name__}") from error
     if not math.isfinite(score):
@@ -145,7 +145,7 @@ def _pesq_apart(package: Any, rate: int, reference: NDArray, estimate: NDArray, 
         raise ScoreError("PESQ crashes: the signal holds more than the 50 utterances that it has room for")
     word = done.stdout.decode(errors="replace").strip()
     if done.returncode == 3:
-        raise ScoreError("PESQ finds no utterance in the reference" if "NoUtter" in word else f"PESQ fails: {word}")
+        raise ScoreError("PESQ finds no utterance" if "NoUtter" in word else f"PESQ fails: {word}")
     try:
         return float(word)
     except ValueError:
