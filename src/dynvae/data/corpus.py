@@ -85,9 +85,8 @@ class Corpus:
             return cls._from_manifest(Path(file), Path(folder))
         path = Path(text)
         if path.is_dir():
-            found = next(
-                (path / f"manifest{end}" for end in MANIFEST_SUFFIXES if (path / f"manifest{end}").exists()), None
-            )
+            manifests = [path / f"manifest{end}" for end in MANIFEST_SUFFIXES]
+            found = next((manifest for manifest in manifests if manifest.exists()), None)
             return cls._from_folder(path) if found is None else cls._from_manifest(found, path)
         if path.is_file():
             return cls._from_manifest(path, path.parent)
@@ -97,9 +96,7 @@ class Corpus:
     def _from_folder(cls, folder: Path) -> Corpus:
         names = list(_sound_files(folder))
         if not names:
-            raise DataError(
-                f"{folder}: no sound files below this folder; looked for {' '.join(sorted(AUDIO_SUFFIXES))}"
-            )
+            raise DataError(f"{folder}: no sound files in this folder; looked for {' '.join(sorted(AUDIO_SUFFIXES))}")
         tops = {name.parts[0] for name in names if len(name.parts) > 1}
         told = {top: split_of_folder(top) for top in tops}
         by_folder = "train" in told.values() or (bool(told) and all(told.values()))

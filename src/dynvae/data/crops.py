@@ -26,9 +26,9 @@ _Index = int | tuple[int, int]
 class Crops(Dataset[Item]):
     """Crops of a fixed number of STFT frames; item = power ``(frames, bins)``, valid length, name of the utterance.
 
-    An utterance of ``T`` frames gives ``T // frames`` consecutive crops, which begin at a random frame of the remainder,
-    drawn anew each epoch. A shorter utterance gives one item, padded with zeros. The frames are those of the whole
-    utterance's STFT: an utterance is prepared as a whole, and a crop sees what lies around it.
+    An utterance of ``T`` frames gives ``T // frames`` consecutive crops, which begin at a random frame of the
+    remainder, drawn anew each epoch. A shorter utterance gives one item, padded with zeros. The frames are those of the
+    whole utterance's STFT: an utterance is prepared as a whole, and a crop sees what lies around it.
 
     An item depends on ``(seed, epoch, index)`` and the corpus alone, never on the worker that makes it.
 

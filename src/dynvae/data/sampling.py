@@ -15,8 +15,8 @@ from dynvae.errors import ConfigError
 class CropSampler(Sampler[list[tuple[int, int]]]):
     """Batches of an epoch in random order, the same whoever computes them and wherever one starts.
 
-    Batch ``b`` of an epoch is a fixed set of crops, whatever the number of processes: rank ``r`` of ``world_size`` takes
-    the ``r``-th equal slice of it. A run that stopped goes on at ``start_batch`` with what it would have seen.
+    Batch ``b`` of an epoch is a fixed set of crops, whatever the number of processes: rank ``r`` of ``world_size``
+    takes the ``r``-th equal slice of it. A run that stopped goes on at ``start_batch`` with what it would have seen.
 
     Args:
         dataset: the items; only its length is used.

@@ -49,8 +49,8 @@ def assign(groups: Sequence[str], shares: Sequence[tuple[str, float]]) -> dict[s
         shares: split and its part, e.g. ``[("test", 0.1), ("valid", 0.1), ("train", 0.8)]``.
 
     Example:
-        >>> assign(["ann", "bob", "cy"], [("test", 0.1), ("valid", 0.1), ("train", 0.8)]) == \\
-        ...     assign(["cy", "bob", "ann"], [("test", 0.1), ("valid", 0.1), ("train", 0.8)])
+        >>> shares = [("test", 0.1), ("valid", 0.1), ("train", 0.8)]
+        >>> assign(["ann", "bob", "cy"], shares) == assign(["cy", "bob", "ann"], shares)
         True
     """
     order = sorted(set(groups), key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
