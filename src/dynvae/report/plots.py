@@ -176,12 +176,10 @@ def loss_split(log: Log, ax: Any = None, *, title: str = "") -> Any:
         axis.plot(epochs, curves["train"], "--", color=colour, linewidth=1, alpha=0.7)
         axis.plot(epochs, curves["valid"], color=colour, linewidth=1.6)
         _limit_to_late(axis, list(curves.values()))
+        axis.set_ylabel(f"{label} (nats/frame)", color=colour, gid="own")
         tidy(axis, grid="y" if axis is ax else "")
-        axis.set_ylabel(f"{label} (nats/frame)", color=colour, size=9, gid="own")
-    twin.set_zorder(ax.get_zorder() - 1)
-    ax.patch.set_visible(False)
     ax.set(xlabel="epoch", title=title)
-    return ax
+    return tidy(ax)
 
 
 def kl_bars(kl: ArrayLike, ax: Any = None, *, title: str = "") -> Any:

@@ -20,7 +20,9 @@ PAPER = {False: "#ffffff", True: "#16191f"}
 
 def figure(width: float = 7.0, height: float = 3.2) -> Any:
     """An empty figure, sizes in inches; it belongs to nobody but its caller."""
-    return require("matplotlib.figure", "report").Figure(figsize=(width, height), dpi=110, layout="constrained")
+    fig = require("matplotlib.figure", "report").Figure(figsize=(width, height), dpi=110, layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    return fig
 
 
 def axes(ax: Any = None, width: float = 7.0, height: float = 3.2) -> Any:
