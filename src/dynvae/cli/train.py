@@ -17,9 +17,9 @@ from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO
 from dynvae.training import Machine, TrainConfig, train
 
-DESCRIPTION = """Train a model on a corpus of speech. The folder of the run gets its settings (config.yaml, which --config
-takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in model/ the
-weights that were best on the validation split."""
+DESCRIPTION = """Train a model on a corpus of speech. The folder of the run gets its settings (config.yaml, which
+--config takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in
+model/ the weights that were best on the validation split."""
 
 
 def run(arguments: list[str]) -> int:

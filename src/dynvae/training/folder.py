@@ -8,7 +8,6 @@ import contextlib
 import csv
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -104,26 +103,14 @@ class RunFolder:
     # ---- best weights ----------------------------------------------------------------------------------------------
 
     def save_best(self, model: DVAE, card: dict[str, Any]) -> None:
-        """Write the weights as they are now as the best; the old ones stay until the new ones are complete."""
+        """Write the weights as they are now as the best; at every moment the old ones or the new ones are complete."""
         from dynvae.pretrained import save
 
-        new, old = self.path / ".model-new", self.path / ".model-old"
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
-        save(model, new, card=card)
-        if self.model.exists():
-            self.model.rename(old)
-        new.rename(self.model)
-        shutil.rmtree(old, ignore_errors=True)
+        save(model, self.model, card=card)
 
-    def repair(self) -> None:
-        """Put right what a killed writer has left: temporary files, best weights between two names."""
+    def clean(self) -> None:
+        """Remove the temporary files that a killed writer has left."""
         self.checkpoints.clean()
-        old = self.path / ".model-old"
-        if old.exists() and not self.model.exists():
-            old.rename(self.model)
-        for folder in (self.path / ".model-new", old):
-            shutil.rmtree(folder, ignore_errors=True)
         for temp in self.path.glob(".tmp-*"):
             temp.unlink(missing_ok=True)
 

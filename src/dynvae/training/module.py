@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["NotFiniteError", "Training", "Verdict"]
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import lightning.pytorch as pl
 import torch
@@ -56,6 +56,13 @@ class Training(pl.LightningModule):
         plan: steps and epochs.
     """
 
+    tally: Tensor
+    """Sums since the last validation: log-likelihood, KL of z, KL of w, frames; norm of the gradient, steps."""
+    judged: Tensor
+    """Sums of a validation: log-likelihood, KL of z, KL of w, frames; ELBO in generation mode."""
+    first_bad: Tensor
+    """The first step in which a number was not finite; -1 if there is none."""
+
     def __init__(self, model: DVAE, config: TrainConfig, plan: Plan) -> None:
         super().__init__()
         self.model = model
@@ -67,7 +74,6 @@ class Training(pl.LightningModule):
         if config.ema > 0:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
             self.average.requires_grad_(False)  # so that neither optimizer nor DDP takes its weights for parameters
-        # log-likelihood, KL of z, KL of w, frames; norm of the gradient, steps: sums since the last validation
         self.register_buffer("tally", torch.zeros(6, dtype=torch.float64), persistent=False)
         self.register_buffer("judged", torch.zeros(5, dtype=torch.float64), persistent=False)
         self.register_buffer("first_bad", torch.tensor(-1), persistent=False)
@@ -78,7 +84,7 @@ class Training(pl.LightningModule):
     @property
     def best_model(self) -> DVAE:
         """The model that is validated and kept: the running average of the weights where there is one."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast(DVAE, self.average.module)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         config = self.settings
@@ -114,7 +120,7 @@ class Training(pl.LightningModule):
         return loss.value * world  # DDP averages the gradients of the processes; they must add up
 
     def _noise(self, x: Tensor, generator: torch.Generator) -> Latents:
-        """This process's rows of the noise of the whole batch: the same however many processes share it."""
+        """The rows of this process in the noise of the whole batch: the same however many processes share it."""
         rows, time = x.shape[:2]
         whole = self.model.draw_noise(rows * self.trainer.world_size, self.settings.frames, generator)
         first = rows * self.global_rank

@@ -1,4 +1,4 @@
-"""What training minimises: the negative ELBO in nats per frame, with weighted KL, free bits, and schedules of the epoch.
+"""What training minimises: the negative ELBO in nats per frame, with weighted KL, free bits and schedules.
 
 The schedules are pure functions of the (fractional) epoch, so that a resumed run cannot get them wrong. Validation,
 early stopping and the choice of the best weights never see them: they use the *final* objective, in which the KL has
@@ -41,7 +41,7 @@ def elbo_loss(
 ) -> Loss:
     r"""The negative weighted ELBO, averaged over the valid frames of the batch.
 
-    .. math:: -\frac1N \Big( \sum \ln p(x_t|\cdot) - \beta \Big[ \sum_j N \max(\lambda, \tfrac1N KL_j) + KL_w \Big] \Big)
+    .. math:: -\frac1N \Big( \sum \ln p(x_t|\cdot) - \beta \big[ \sum_j N \max(\lambda, KL_j / N) + KL_w \big] \Big)
 
     where N is the number of valid frames and KL_j the sum of the divergences of latent dimension j (free bits:
     Kingma et al., 2016, eq. 15, with every dimension a group of its own). Free bits leave the sequence-level w alone.
@@ -110,7 +110,9 @@ def ramp(epoch: float, start: float, end: float, target: float) -> float:
     """
     if epoch >= end:
         return target
-    return target * max(0.0, epoch - start) / (end - start)
+    if epoch <= start:
+        return 0.0
+    return target * min(1.0, (epoch - start) / (end - start))
 
 
 def learning_rate(step: int, total: int, *, peak: float, warmup: int, floor: float, cosine: bool = True) -> float:

@@ -2,71 +2,34 @@
 
 from __future__ import annotations
 
-__all__ = ["Machine", "Outcome", "TrainingData", "fit"]
+__all__ = ["Outcome", "fit"]
 
 import contextlib
 import dataclasses
 import json
 import logging
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
-from torch.utils.data import DataLoader, Dataset
 
-from dynvae.data.sampling import BatchByLength
 from dynvae.errors import CheckpointError, ConfigError, DynvaeError, require
 from dynvae.files import atomic_write
 from dynvae.models.base import DVAE
 from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
+from dynvae.training.loaders import Steps, TrainingData, validation_loader
+from dynvae.training.machine import Machine, accelerator, quiet, strategy, threads
 from dynvae.training.streams import Plan, StepSampler
 
 logger = logging.getLogger(__name__)
 
 COLLAPSED = 0.01
 """Nats per frame; a KL below says that the latents carry nothing."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where to train.
-
-    Args:
-        accelerator: auto takes a GPU if there is one.
-        devices: processes on each machine, each with a GPU of its own if there are GPUs.
-        strategy: of Lightning, e.g. ddp; auto takes ddp where there are several processes.
-        num_nodes: machines.
-        precision: 32-true, bf16-mixed, 16-mixed or 64-true; likelihood and loss have at least 32 bits.
-    """
-
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = 1
-    strategy: str = "auto"
-    num_nodes: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What a run trains and validates on.
-
-    Args:
-        crops: training items, by (epoch, index).
-        utterances: validation items.
-        lengths: frames of each validation item.
-        collate: makes a batch, with ``x``, ``lengths`` and ``names``, of some items.
-    """
-
-    crops: Dataset[Any]
-    utterances: Dataset[Any]
-    lengths: Sequence[int]
-    collate: Callable[[list[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -133,7 +96,7 @@ def fit(
             _write_config(folder, {**facts, **dataclasses.asdict(machine)})
             logger.info("writing to %s: %d crops, %d steps an epoch, up to %d steps", out, plan.items,
                         plan.steps_per_epoch, plan.total_steps)  # fmt: skip
-        with _quiet(), _threads(config.threads), torch.random.fork_rng(), _plain_errors(folder):
+        with quiet(), threads(config.threads), torch.random.fork_rng(), _plain_errors(folder):
             return _run(model, data, folder, config, machine, plan, state, facts, progress, main)
 
 
@@ -144,7 +107,7 @@ def _prepare(
     if main:
         if not resume and (folder.metrics.exists() or folder.checkpoints.paths()):
             raise ConfigError(f"{folder.path} holds a run already; continue it with --resume or choose another folder")
-        folder.repair()
+        folder.clean()
     state = folder.checkpoints.load() if resume else None
     if main and resume:
         folder.forget_after(0 if state is None else state["step"])
@@ -156,8 +119,8 @@ def _prepare(
             raise ConfigError(
                 f"{folder.path} was begun with {key} = {before[key]}; it cannot go on with {facts.get(key)}"
             )
-    if before["items"] != plan.items:
-        logger.warning("the run was begun with %d crops, there are %d now", before["items"], plan.items)
+    if before["crops"] != plan.items:
+        logger.warning("the run was begun with %d crops, there are %d now", before["crops"], plan.items)
     logger.info("going on from step %d", state["step"])
     return state
 
@@ -180,18 +143,19 @@ def _run(
 ) -> Outcome:
     import lightning.pytorch as pl
 
-    from dynvae.training.callbacks import Interrupted, Keeper, Progress
+    from dynvae.training.keeper import Interrupted, Keeper
     from dynvae.training.module import NotFiniteError, Training
+    from dynvae.training.progress import Progress
 
     module = Training(model, config, plan)
     if state is not None:
         module.restore(state, main=main)
-    keeper = Keeper(folder, {**facts, "items": plan.items}, state)
+    keeper = Keeper(folder, {**facts, "crops": plan.items}, state)
     trainer = pl.Trainer(
-        accelerator=_accelerator(machine),
+        accelerator=accelerator(machine),
         devices=machine.devices,
         num_nodes=machine.num_nodes,
-        strategy=_strategy(machine),
+        strategy=strategy(machine),
         precision=machine.precision,
         max_epochs=-1,
         callbacks=[keeper, *([Progress()] if progress and main else [])],
@@ -212,10 +176,10 @@ def _run(
         rank=trainer.global_rank,
         processes=trainer.world_size,
     )
-    steps = _Steps(module, sampler, data, config)
+    steps = Steps(module, sampler, data, config)
     signum = 0
     try:
-        trainer.fit(module, steps, _validation_loader(data, config, trainer.global_rank, trainer.world_size))
+        trainer.fit(module, steps, validation_loader(data, config, trainer.global_rank, trainer.world_size))
     except Interrupted as interruption:
         signum = interruption.signum
     except NotFiniteError as error:
@@ -233,80 +197,10 @@ def _run(
     return Outcome(folder.path, module.step, best, signum)
 
 
-class _Steps:
-    """What lies between here and the next validation; to Lightning that is an epoch, of unknown length."""
-
-    def __init__(self, module: Any, sampler: StepSampler, data: TrainingData, config: TrainConfig) -> None:
-        self.module, self.sampler = module, sampler
-        self.loader = DataLoader(
-            data.crops,
-            batch_sampler=sampler,
-            collate_fn=data.collate,
-            num_workers=config.workers,
-            persistent_workers=config.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    def __iter__(self) -> Iterator[Any]:
-        self.sampler.start = self.module.step
-        self.sampler.stop = self.sampler.plan.stop(self.module.step)
-        yield from self.loader
-
-
-def _validation_loader(data: TrainingData, config: TrainConfig, rank: int, processes: int) -> DataLoader[Any]:
-    """Whole utterances, like lengths together, every ``processes``-th batch from the ``rank``-th on."""
-    batches = list(BatchByLength(data.lengths, batch_size=config.batch_size, max_frames=config.valid_frames))
-    return DataLoader(data.utterances, batch_sampler=batches[rank::processes], collate_fn=data.collate)
-
-
-def _accelerator(machine: Machine) -> str:
-    if machine.accelerator == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    return machine.accelerator
-
-
-def _strategy(machine: Machine) -> Any:
-    from lightning.pytorch.strategies import DDPStrategy
-
-    several = machine.devices * machine.num_nodes > 1
-    if machine.strategy == "ddp" or (machine.strategy == "auto" and several):
-        backend = "nccl" if _accelerator(machine) == "gpu" else "gloo"
-        # Buffers are constants or follow from the weights; sharing them would need equally many batches everywhere.
-        return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True, process_group_backend=backend)
-    return machine.strategy
-
-
 def _write_config(folder: RunFolder, facts: dict[str, Any]) -> None:
     plain = json.loads(json.dumps(facts))
     with atomic_write(folder.config) as temp:
         temp.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what Lightning says to everybody; errors still come through."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(lightning|torch\.utils\.tensorboard|tensorboard)(\..*)?")
-        try:
-            yield
-        finally:
-            for each, level in zip(loggers, levels, strict=True):
-                each.setLevel(level)
-
-
-@contextlib.contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if number is not None:
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,9 @@ from dynvae.data import Corpus, Crops, Utterances, collate
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, build
 from dynvae.training.config import TrainConfig
-from dynvae.training.run import Machine, Outcome, TrainingData, fit
+from dynvae.training.loaders import TrainingData
+from dynvae.training.machine import Machine
+from dynvae.training.run import Outcome, fit
 
 
 def train(
@@ -65,8 +67,13 @@ def train(
     corpus = Corpus.open(data)
     crops = Crops(corpus.split("train"), settings, config.frames, seed=config.seed)
     utterances = Utterances(corpus.split("valid"), settings)
-    facts = {"name": name, "data": str(data if not isinstance(data, Corpus) else data.root), "front_end": front_end,
-             "init": init, "model": {key: value for key, value in network.config.items() if key != "x_dim"}}  # fmt: skip
+    facts = {
+        "name": name,
+        "data": str(data.root if isinstance(data, Corpus) else data),
+        "front_end": front_end,
+        "init": init,
+        "model": {key: value for key, value in network.config.items() if key != "x_dim"},
+    }
     return fit(network, TrainingData(crops, utterances, utterances.lengths, collate), out, config, machine,
                resume=resume, progress=progress, settings=facts)  # fmt: skip
 

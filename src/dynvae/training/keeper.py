@@ -1,12 +1,13 @@
-"""What happens round the steps: judging, logging, saving, stopping; and the progress bar."""
+"""What happens round the steps: judging, logging, saving, stopping."""
 
 from __future__ import annotations
 
-__all__ = ["Interrupted", "Keeper", "Progress"]
+__all__ = ["Interrupted", "Keeper"]
 
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import time
@@ -14,7 +15,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 
 from dynvae.training.folder import RunFolder
 from dynvae.training.module import Training, Verdict
@@ -39,13 +39,13 @@ class Keeper(pl.Callback):
 
     Args:
         folder: where all is kept.
-        card: facts for the card of the best model.
+        facts: settings of the run, for checkpoints and for the card of the best model.
         state: what an earlier part of the run has left, to go on from.
     """
 
-    def __init__(self, folder: RunFolder, card: dict[str, Any], state: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: RunFolder, facts: dict[str, Any], state: dict[str, Any] | None = None) -> None:
         self.folder = folder
-        self.card = card
+        self.facts = facts
         self.best: dict[str, Any] = {"objective": float("-inf"), "step": 0, "epoch": 0.0}
         self.waited = 0
         self.seconds = 0.0
@@ -53,10 +53,10 @@ class Keeper(pl.Callback):
             self.best, self.waited, self.seconds = dict(state["best"]), state["waited"], state["seconds"]
         self.asked = 0
         """The signal that asks to stop; 0 if none has come."""
-        self.last_verdict: Verdict | None = None
         self._mark = self._begun = time.monotonic()
         self._saved = float("-inf")  # so that the first validation leaves a checkpoint
         self._writer: Any = None
+        self._stack = contextlib.ExitStack()
 
     # ---- signals ---------------------------------------------------------------------------------------------------
 
@@ -66,7 +66,6 @@ class Keeper(pl.Callback):
             if self.asked:  # asked twice: leave at once
                 os._exit(128 + signum)
             self.asked = signum
-            logger.warning("finishing the step and saving; a second signal leaves at once")
 
         previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -76,8 +75,7 @@ class Keeper(pl.Callback):
                 signal.signal(number, handler)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        # Lightning has set handlers of its own by now, which skip the saving; it puts back the original ones at its end.
-        self._stack = contextlib.ExitStack()
+        # Lightning's own handlers, set by now, would skip the saving; it puts back the original ones at its end.
         with contextlib.suppress(ValueError):  # not in the main thread: then signals are somebody else's
             self._stack.enter_context(self._signals())
         self._mark = self._begun = time.monotonic()
@@ -108,7 +106,6 @@ class Keeper(pl.Callback):
         self.seconds += spent
         improved = self._judge(trainer, module, verdict)
         over = module.step >= module.plan.total_steps or self._out_of_patience(module)
-        self.last_verdict = verdict
         if trainer.is_global_zero:
             self._log(module, verdict, tally, spent, improved)
         due = over or time.monotonic() - self._saved >= 60 * module.settings.save_minutes
@@ -126,11 +123,18 @@ class Keeper(pl.Callback):
             self.best = {**verdict._asdict(), "step": module.step, "epoch": epoch}
             self.waited = 0
             if trainer.is_global_zero:
-                self.folder.save_best(module.best_model, {**self.card, "validation": self.best})
+                self.folder.save_best(module.best_model, self._card())
             return True
+        if not math.isfinite(verdict.objective):
+            logger.warning("the validation at step %d is not finite; these weights are passed over", module.step)
         if epoch > module.settings.settled:  # while schedules still move, waiting would be unfair
             self.waited += 1
         return False
+
+    def _card(self) -> dict[str, Any]:
+        """What people should know of the best weights; the model's own arguments stand elsewhere."""
+        known = {key: value for key, value in self.facts.items() if key not in ("name", "model", "train")}
+        return {"training": known, "settings": self.facts["train"], "validation": self.best}
 
     def _out_of_patience(self, module: Training) -> bool:
         return 0 < module.settings.patience <= self.waited
@@ -152,7 +156,7 @@ class Keeper(pl.Callback):
         if trainer.is_global_zero:
             seconds = self.seconds + time.monotonic() - self._mark
             self.folder.checkpoints.save(
-                {**state, "best": self.best, "waited": self.waited, "seconds": seconds, "facts": json.dumps(self.card)}
+                {**state, "best": self.best, "waited": self.waited, "seconds": seconds, "facts": json.dumps(self.facts)}
             )
         self._saved = time.monotonic()
 
@@ -208,40 +212,13 @@ class Keeper(pl.Callback):
                 self._writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=None)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        if getattr(self, "_stack", None) is not None:
-            self._stack.close()
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._stack.close()
         if self._writer is not None:
             self._writer.close()
-
-
-class Progress(pl.Callback):
-    """A bar on the terminal with the split of the loss; it looks at the device twice a second, not each step."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self.bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[split]}"), console=Console(stderr=True),
-        )  # fmt: skip
-        self._shown = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        self._task = self.bar.add_task("train", total=module.plan.total_steps, completed=module.step, split="")
-        self.bar.start()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if time.monotonic() - self._shown < 0.5:
-            return
-        self._shown = time.monotonic()
-        log_likelihood, kl, kl_w, frames, *_ = module.tally.tolist()
-        divergence, frames = kl + kl_w, max(frames, 1.0)
-        split = (
-            f"{(log_likelihood - divergence) / frames:.1f} = {log_likelihood / frames:.1f} - {divergence / frames:.1f}"
-        )
-        self.bar.update(self._task, completed=module.step, split=f"{split} nats/frame")
-
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        self.bar.stop()
+            self._writer = None
