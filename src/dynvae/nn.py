@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["MLP", "CellState", "Recurrent", "reverse_valid", "shift", "time_mask"]
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -58,6 +59,8 @@ class MLP(nn.Module):
     :meth:`hoist` computes the first layer's share of the known part for all frames in one product, so that only
     the recursive share stays in the loop: ``mlp(torch.cat([x, z], -1)) == mlp(z, hoisted=mlp.hoist(x))``.
 
+    Hidden layers start as Glorot and Bengio (2010) propose, with the activation's gain.
+
     Args:
         in_features: size of the input.
         hidden: sizes of the hidden layers; may be empty.
@@ -82,6 +85,12 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
         self.out_features = sizes[-1]
+        # torch's own default keeps a third of the variance at each layer: in a deep decoder of tanh units the signal
+        # dies, and training stays for long where z carries nothing.
+        gain = nn.init.calculate_gain(activation) if activation in ("tanh", "relu", "leaky_relu") else math.sqrt(2.0)
+        for layer in self.layers[: self.hidden_layers]:
+            nn.init.xavier_uniform_(layer.weight, gain)
+            nn.init.zeros_(layer.bias)
 
     def hoist(self, known: Tensor) -> Tensor:
         """The first layer's product with its first ``known.shape[-1]`` inputs, and its bias."""
