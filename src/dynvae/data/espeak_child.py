@@ -4,7 +4,8 @@ The synthesiser keeps a state from one sentence to the next and from one voice t
 A fresh process that speaks the same list in the same order gives the same bytes. This file is run as a script, needs
 nothing but the standard library, and reads its task as JSON from the standard input: the paths of the library and of
 its data, the voice, pitch, range and volume (0 to 100), the rate (words a minute), and the sentences. For every
-sentence it writes the number of samples (4 bytes, little-endian) and the samples (16 bits); before the first, the sampling rate.
+sentence it writes the number of samples (4 bytes, little-endian) and the samples (16 bits); before the first, the
+sampling rate.
 """
 
 from __future__ import annotations
