@@ -1,0 +1,98 @@
+"""From the runs' results to the entries of the table."""
+
+from __future__ import annotations
+
+__all__ = ["entries", "files_scores", "ticks"]
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dynvae.benchmark.plan import ROWS, BenchmarkConfig, Job
+from dynvae.evaluation import FileScores
+from dynvae.evaluation.records import FIRST, LAST
+from dynvae.metrics import Score, Summary, summarize
+from dynvae.models import build
+from dynvae.report import Entry, Ticks
+
+Results = Mapping[str, Mapping[str, Any] | None]
+"""The result of each job by its name; None where there is none."""
+
+
+def ticks(row: str) -> Ticks:
+    """The three properties of a row, derived from its model's declared dependencies."""
+    dependencies = build(ROWS[row].model, x_dim=2, z_dim=2).dependencies
+    return Ticks(dependencies.autoregressive, dependencies.true_posterior, dependencies.dynamical_latent)
+
+
+def files_scores(job: Job, mode: str) -> dict[str, dict[str, Score]]:
+    """The scores of every test file, by file and by name."""
+    with (job.path / "evaluation" / mode / "scores.csv").open(
+        newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
+        header, *rows = csv.reader(file)
+    columns = header[len(FIRST) : -len(LAST)]
+    return {row.path: dict(row.scores) for row in (FileScores.from_row(columns, cells) for cells in rows)}
+
+
+def entries(config: BenchmarkConfig, jobs: Sequence[Job], results: Results, failed: Mapping[str, str]) -> list[Entry]:
+    """The table's entries, in the order of ``config.models``.
+
+    With several seeds, the score of a file is its mean over the seeds; the interval is over files, and the spread over
+    seeds is told beside it.
+    """
+    table: list[Entry] = []
+    for name in config.models:
+        runs = [job for job in jobs if job.row == name]
+        done = [job for job in runs if results.get(job.name)]
+        reasons = [failed[job.name] for job in runs if job.name in failed]
+        for mode in runs[0].modes:
+            told = mode if len(runs[0].modes) > 1 or _autoregressive(name) else ""
+            table.append(_entry(name, told, mode, done, results, reasons))
+    return table
+
+
+def _autoregressive(name: str) -> bool:
+    return ticks(name).autoregressive
+
+
+def _entry(name: str, told: str, mode: str, done: Sequence[Job], results: Results, reasons: Sequence[str]) -> Entry:
+    title, properties = ROWS[name].title, ticks(name)
+    if not done:
+        return Entry(title, told, properties, failed=reasons[0] if reasons else "it was not trained")
+    found = [result for job in done if (result := results[job.name])]
+    scores = _pooled([files_scores(job, mode) for job in done])
+    means = [{key: value["mean"] for key, value in result["modes"][mode]["scores"].items()} for result in found]
+    spread = {}
+    if len(done) > 1:
+        for key in scores:
+            known = [mean[key] for mean in means if mean.get(key) is not None]
+            spread[key] = (max(known) - min(known)) / 2 if known else math.nan
+    return Entry(
+        title,
+        told,
+        properties,
+        scores=scores,
+        parameters=found[0]["parameters"],
+        seconds=sum(result["training"]["seconds"] for result in found) / len(found),
+        epochs=sum(result["training"]["epochs"] for result in found) / len(found),
+        spread=spread,
+        seeds=len(done),
+        failed=reasons[0] if reasons else "",
+    )
+
+
+def _pooled(runs: Sequence[Mapping[str, Mapping[str, Score]]]) -> dict[str, Summary]:
+    """The summaries over files; a file that fails with one seed is a failure."""
+    first = runs[0]
+    names = list(dict.fromkeys(name for scores in first.values() for name in scores))
+    pooled: dict[str, Summary] = {}
+    for name in names:
+        values: list[Score] = []
+        for path in first:
+            scores = [run[path][name] for run in runs if path in run]
+            bad = next((score for score in scores if score.failed), None)
+            values.append(bad or Score(sum(score.value for score in scores) / len(scores)))
+        pooled[name] = summarize(values)
+    return pooled
