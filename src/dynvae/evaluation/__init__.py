@@ -1,18 +1,27 @@
-"""Measuring models on corpora, by analysis-resynthesis."""
+"""Measuring models on corpora by analysis-resynthesis, and sound out of models."""
 
 from dynvae.evaluation.analysis import Resynthesis, analysis_resynthesis, evaluating, file_noise, speech_front_end
+from dynvae.evaluation.files import Passed, resynthesize_waveform
+from dynvae.evaluation.generation import PEAK, generate
+from dynvae.evaluation.plots import draw_spectrogram, save_spectrograms
 from dynvae.evaluation.records import FileScores, Records
 from dynvae.evaluation.run import Evaluation, evaluate, fingerprint
 
 __all__ = [
+    "PEAK",
     "Evaluation",
     "FileScores",
+    "Passed",
     "Records",
     "Resynthesis",
     "analysis_resynthesis",
+    "draw_spectrogram",
     "evaluate",
     "evaluating",
     "file_noise",
     "fingerprint",
+    "generate",
+    "resynthesize_waveform",
+    "save_spectrograms",
     "speech_front_end",
 ]

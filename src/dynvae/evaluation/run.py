@@ -27,6 +27,8 @@ from dynvae.models import DVAE
 
 logger = logging.getLogger(__name__)
 
+NOT_MEASURED = "the file could not be measured (its 'problem' tells why)"
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -119,7 +121,7 @@ def evaluate(
     def note(row: FileScores) -> None:
         nonlocal done
         done += 1
-        full = {name: row.scores.get(name, Score.failure("the file is not measured")) for name in columns}
+        full = {name: row.scores.get(name, Score.failure(NOT_MEASURED)) for name in columns}
         rows[row.path] = dataclasses.replace(row, scores=full)
         if records is not None:
             records.append(rows[row.path])

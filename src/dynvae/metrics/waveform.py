@@ -32,7 +32,7 @@ def rmse(reference: ArrayLike, estimate: ArrayLike) -> float:
     s, estimated = check_pair(reference, estimate)
     s = s / np.abs(s).max()
     estimated = estimated / np.abs(estimated).max()
-    gain = (s @ estimated) / (estimated @ estimated)
+    gain = np.sum(s * estimated) / np.sum(estimated**2)
     return float(np.sqrt(np.mean((s - gain * estimated) ** 2)))
 
 
@@ -60,7 +60,7 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     s, estimated = check_pair(reference, estimate)
     s = s / np.abs(s).max()
     estimated = estimated / np.abs(estimated).max()
-    target = (estimated @ s) / (s @ s) * s
-    explained, distortion = float(target @ target), float(np.sum((target - estimated) ** 2))
+    target = np.sum(estimated * s) / np.sum(s**2) * s
+    explained, distortion = float(np.sum(target**2)), float(np.sum((target - estimated) ** 2))
     resolution = np.finfo(np.float64).eps * (explained + distortion)
     return float(10 * np.log10(max(explained, resolution) / max(distortion, resolution)))

@@ -1,0 +1,168 @@
+"""``dynvae evaluate MODEL --data CORPUS``: measure a model by analysis-resynthesis."""
+
+from __future__ import annotations
+
+__all__ = ["run"]
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from dynvae.cli.parsing import make_parser
+from dynvae.data import Corpus
+from dynvae.errors import DataError
+from dynvae.evaluation import Evaluation, evaluate
+from dynvae.metrics import METRICS, Summary
+from dynvae.pretrained import load
+
+DESCRIPTION = """Measure a model by analysis-resynthesis with the original phase, on whole utterances. The folder --out
+gets every file's scores (scores.csv) and their summary (summary.json); an evaluation that was stopped goes on there.
+Files that a score is not defined on are counted with the reason, and averaged nowhere."""
+
+LABELS = {
+    "elbo": "ELBO",
+    "log_likelihood": "ln p(x|z)",
+    "kl": "KL",
+    "kl_w": "KL of w",
+    "itakura_saito": "Itakura-Saito",
+}
+MARKS = {True: "↑", False: "↓"}
+
+
+def run(arguments: list[str]) -> int:
+    """Measure, and return 0.
+
+    Raises:
+        DynvaeError: the model, the corpus or a setting cannot be used, or no file could be measured.
+    """
+    parser = make_parser("evaluate", DESCRIPTION)
+    add: Any = parser.add_argument
+    add("--config", action="config", help="a YAML file of settings; options that follow win over it")
+    add("model", type=str, help="a bundled name, a model's or a run's folder, or a name on the hub")
+    add("--data", type=str, required=True, help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'")
+    add("--split", type=str, default="test", help="part of the corpus, or 'all'")
+    add("--mode", type=Literal["teacher-forced", "generation"], default="teacher-forced",
+        help="what an autoregressive model sees as past: the true frames, or its own")  # fmt: skip
+    add("--latents", type=Literal["sample", "mean"], default="sample", help="of the posterior")
+    add("--seed", type=int, default=0, help="of the latents' noise")
+    add("--metrics", type=str, default=",".join(METRICS), help="names, with commas between them")
+    add("--workers", type=int, default=2, help="processes for the scores; 0 for none besides this one")
+    add("--batch-size", type=int, default=16, help="utterances that pass through the model together")
+    add("--limit", type=int, default=None, help="measure so many files, spread evenly over the corpus")
+    add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
+    add("--out", type=str, default=None, help="folder of the results; evaluation/MODEL/... by default")
+    add("--overwrite", action="store_true", help="replace an evaluation with other settings in --out")
+    add("--json", action="store_true", help="print the summary alone, as JSON")
+    settings = parser.parse_args(arguments)
+    model = load(settings.model, device=settings.device)
+    corpus = Corpus.open(settings.data)
+    if settings.split != "all":
+        corpus = corpus.split(settings.split)
+    out = Path(settings.out) if settings.out else _default_folder(settings)
+    with _progress() as bar:
+        task = bar.add_task("evaluate", total=None)
+        found = evaluate(
+            model,
+            corpus,
+            mode=settings.mode,
+            latents=settings.latents,
+            seed=settings.seed,
+            metrics=[name.strip() for name in settings.metrics.split(",") if name.strip()],
+            workers=settings.workers,
+            batch_size=settings.batch_size,
+            limit=settings.limit,
+            out=out,
+            overwrite=settings.overwrite,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if settings.json:
+        print(json.dumps({"model": settings.model, "out": str(out), **found.to_dict()}, ensure_ascii=False, indent=2))
+    else:
+        _show(found, settings, out, model.autoregressive)
+    unmeasured = [row for row in found.files if row.problem]
+    if len(unmeasured) == len(found.files):
+        first = unmeasured[0]
+        raise DataError(f"none of the {len(unmeasured)} files could be measured; {first.path}: {first.problem}")
+    return 0
+
+
+def _default_folder(settings: Any) -> Path:
+    """A folder that tells what is in it: one a model, corpus, split, mode, kind of latents and seed."""
+    latents = "mean" if settings.latents == "mean" else f"seed{settings.seed}"
+    name = f"{_stem(settings.data)}-{settings.split}-{settings.mode}-{latents}"
+    return Path("evaluation") / _stem(settings.model) / name
+
+
+def _stem(text: str) -> str:
+    """The telling part of a path: the run's name rather than its folder ``model``."""
+    parts = [part for part in Path(text).resolve().parts if part not in ("model", "manifest.csv", "manifest.jsonl")]
+    return parts[-1].replace("@", "-")
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _show(found: Evaluation, settings: Any, out: Path, autoregressive: bool) -> None:
+    """The summary as a table for people."""
+    mode = settings.mode if autoregressive else "not autoregressive"
+    latents = "posterior means" if settings.latents == "mean" else f"sampled latents, seed {settings.seed}"
+    title = f"{settings.model} on {settings.data} ({settings.split}): {mode}, {latents}"
+    table = Table(title=Text(title), title_justify="left")
+    for heading in ("", "mean", "95 % interval", "median", "n", "failed"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, summary in found.scores.items():
+        table.add_row(_label(name), *_cells(name, summary))
+    console = Console()
+    console.print(table)
+    reasons: dict[tuple[str, int], list[str]] = {}
+    for name, summary in found.scores.items():
+        for reason, count in summary.failures.items():
+            reasons.setdefault((reason, count), []).append(name)
+    for (reason, count), names in reasons.items():
+        print(f"{count} without {', '.join(names)}: {reason}")
+    timing = found.timing
+    if timing["files"]:
+        print(
+            f"{timing['files']} files, {timing['sound_seconds'] / 60:.1f} min of speech, in "
+            f"{timing['wall_seconds']:.1f} s: model {timing['model_seconds']:.1f} s; scores "
+            f"{timing['score_seconds']:.1f} s of processor time, {timing['score_seconds'] / timing['files']:.2f} a file"
+        )
+    if timing["files"] < len(found.files):
+        print(f"{len(found.files) - timing['files']:.0f} files had been measured before")
+    print(f"scores of each file: {out / 'scores.csv'}; summary: {out / 'summary.json'}")
+
+
+def _label(name: str) -> str:
+    if name in METRICS:
+        metric = METRICS[name]
+        unit = f" ({metric.unit})" if metric.unit else ""
+        return f"{metric.label}{unit} {MARKS[metric.higher_is_better]}"
+    return f"{LABELS[name]} (nats/frame) {MARKS[name in ('elbo', 'log_likelihood')]}"
+
+
+def _cells(name: str, summary: Summary) -> list[str]:
+    failed = sum(summary.failures.values())
+    if summary.mean is None or summary.median is None:
+        return ["–", "–", "–", str(summary.n), str(failed)]
+    digits = {"rmse": 4, "stoi": 3, "estoi": 3}.get(name, 2)
+    interval = "–"
+    if summary.low is not None and summary.high is not None:
+        interval = f"{summary.low:.{digits}f} … {summary.high:.{digits}f}"
+    numbers = [f"{summary.mean:.{digits}f}", interval, f"{summary.median:.{digits}f}"]
+    return [*numbers, str(summary.n), str(failed)]

@@ -1,0 +1,28 @@
+"""Synthetic speech, and small models with a small front end."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dynvae.audio import FrontEnd
+from dynvae.models import DVAE, build
+
+FRONT_END = FrontEnd(sample_rate=16000, window_length=256, hop_length=128)
+
+
+def speech_like(seconds: float, seed: int) -> np.ndarray:
+    """Syllables: harmonics of a gliding pitch under a slow envelope."""
+    time = np.arange(int(seconds * 16000)) / 16000
+    random = np.random.default_rng(seed)
+    pitch = 2 * np.pi * np.cumsum(110 + 10 * seed + 30 * np.sin(2 * np.pi * 0.7 * time)) / 16000
+    voice = sum(np.sin(k * pitch + random.random()) / k for k in range(1, 25))
+    return 0.1 * voice * np.clip(np.sin(2 * np.pi * 2.3 * time), 0.01, 1) ** 0.5
+
+
+def small_model(name: str = "srnn") -> DVAE:
+    """An untrained model whose output is near the level of speech."""
+    torch.manual_seed(0)
+    model = build(name, x_dim=FRONT_END.bins, z_dim=4, input_transform="log")
+    model.front_end = FRONT_END
+    return model
