@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -94,7 +95,7 @@ def test_learning_rate_has_a_peak_and_a_floor() -> None:
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == pytest.approx(2.0)
     assert rates[-1] == pytest.approx(0.2)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert learning_rate(999, 1000, peak=2.0, warmup=10, floor=0.1, cosine=False) == 2.0
     assert math.isclose(learning_rate(505, 1000, peak=2.0, warmup=10, floor=0.1), 1.1)
 

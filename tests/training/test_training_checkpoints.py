@@ -24,7 +24,7 @@ def state(step: int, size: int = 1000) -> dict[str, Any]:
 
 
 def in_child(work: Callable[[], int]) -> int:
-    """Run something in a forked child and return its process id. A fork costs milliseconds, an import of torch seconds."""
+    """Run something in a forked child, and return its process id. A fork spares the import of torch."""
     child = os.fork()
     if child == 0:
         code = 70

@@ -214,9 +214,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_last_bit(
     assert digest[0] == digest[1]
 
 
-def test_a_run_that_lost_its_newest_checkpoint_goes_back_and_ends_the_same(
-    tmp_path: Path, uninterrupted: Path
-) -> None:
+def test_a_run_that_lost_its_newest_checkpoint_goes_back_and_ends_the_same(tmp_path: Path, uninterrupted: Path) -> None:
     interrupted(tmp_path, (2, 3))
     newest, before = Checkpoints(tmp_path / "checkpoints").paths()
     assert before.name == "step-00000006.ckpt"

@@ -36,19 +36,17 @@ class Parser(ArgumentParser):
         raise ConfigError(_one_line(message)) from ex
 
     def _unknown(self, word: str) -> str:
-        if not word.startswith("-") and "unrecognized" in word:
-            return f"'{word}' is not expected here"
-        key = word.lstrip("-").replace("-", "_")
-        names = sorted({action.dest for action in self._actions} - {"help", "print_config"})
-        near = nearest(key, names)
-        dashed = word.startswith("-")
-        hint = f"did you mean '{'--' if dashed else ''}{near}'?" if near else f"{self.prog} --help lists them"
-        return f"there is no setting '{word}'; {hint}"
+        """What to say of a key that does not exist: with dashes from the command line, without them from a file."""
+        options = {action.dest: (action.option_strings or [action.dest])[0] for action in self._actions}
+        near = nearest(word.lstrip("-").replace("-", "_"), options.keys() - {"help", "print_config"})
+        if near is None:
+            return f"there is no setting '{word}'; {self.prog} --help lists them"
+        return f"there is no setting '{word}'; did you mean '{options[near] if word.startswith('-') else near}'?"
 
 
 def nearest(key: str, names: Iterable[str]) -> str | None:
     """The name most like a dotted key: by the whole of it, or else by its last part."""
-    names = list(names)
+    names = sorted(names)
     whole = get_close_matches(key, names, n=1, cutoff=0.6)
     if whole:
         return whole[0]

@@ -28,6 +28,7 @@ def run(arguments: list[str]) -> int:
     name = _model_name(arguments)
     parser = make_train_parser(name)
     settings = parser.parse_args(arguments)
+    settings.name = name  # a positional that is not given would hide the file's
     for key in ("name", "data", "out"):
         if getattr(settings, key) is None:
             form = "a model, e.g. dynvae train srnn" if key == "name" else f"--{key}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Steps", "TrainingData", "validation_loader"]
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,7 @@ class Steps:
             collate_fn=data.collate,
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
+            worker_init_fn=_leave_signals_to_the_parent,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -57,3 +59,9 @@ def validation_loader(data: TrainingData, config: TrainConfig, rank: int, proces
     """Whole utterances, like lengths together, every ``processes``-th batch from the ``rank``-th on."""
     batches = list(BatchByLength(data.lengths, batch_size=config.batch_size, max_frames=config.valid_frames))
     return DataLoader(data.utterances, batch_sampler=batches[rank::processes], collate_fn=data.collate)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A terminal sends Ctrl-C to all; the parent still needs its workers for the step that it finishes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -147,8 +147,9 @@ class Training(pl.LightningModule):
             self.check_finite()
         if self.settings.clip > 0:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.settings.clip, norm, foreach=True)
-        self.tally[4] += norm
-        self.tally[5] += 1
+        share = 1 / self.trainer.world_size  # every process sees the same norm, and the tallies are added up
+        self.tally[4] += norm * share
+        self.tally[5] += share
 
     def _notice(self, number: Tensor) -> None:
         """Note, without waiting for the device, the first step in which a number was not finite."""

@@ -147,6 +147,8 @@ def _run(
     from dynvae.training.module import NotFiniteError, Training
     from dynvae.training.progress import Progress
 
+    if machine.precision == "64-true":
+        model.double()  # as Lightning will, but before a state is put into it
     module = Training(model, config, plan)
     if state is not None:
         module.restore(state, main=main)
