@@ -81,8 +81,8 @@ class Dependencies:
         self._only_past("posterior", z, f"the posterior of {z}[t] is drawn forward in time and sees only earlier {z}")
         if not self.causal and self.parents("prior").of("x"):
             raise ConfigError(
-                f"the likelihood '{self.likelihood}' sees later {z}, whose prior '{self.prior}' sees x[t]: "
-                "a circle, not a factorisation"
+                f"the likelihood '{self.likelihood}' sees later {z}, so that all {z} come before all x, but the prior "
+                f"'{self.prior}' sees x: a circle, not a factorisation"
             )
         self._check_sequence_latent()
 
@@ -209,14 +209,15 @@ class Dependencies:
 
     def equations(self) -> str:
         """The joint law's factorisation and the inference model's, a line each, in Unicode."""
-        return "\n".join(self._write(TEXT))
+        return "\n".join(self.formulas(TEXT))
 
     def latex(self) -> str:
         r"""The same in LaTeX: an ``aligned`` environment, for any display of mathematics."""
-        lines = " \\\\\n".join(self._write(LATEX, equals=" &= "))
+        lines = " \\\\\n".join(self.formulas(LATEX, equals=" &= "))
         return f"\\begin{{aligned}}\n{lines}\n\\end{{aligned}}"
 
-    def _write(self, style: Style, equals: str = " = ") -> tuple[str, str]:
+    def formulas(self, style: Style, equals: str = " = ") -> tuple[str, str]:
+        """The joint law's factorisation and the inference model's, in a style of one's choice."""
         joint = write_joint(
             style,
             latent=self.latent,
