@@ -6,9 +6,8 @@ Its messages go to standard error, where the benchmark reads them.
 
 from __future__ import annotations
 
-__all__ = ["RESULT", "do", "main", "result_of"]
+__all__ = ["do", "main"]
 
-import contextlib
 import csv
 import json
 import logging
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dynvae.benchmark.plan import ROWS, Job
+from dynvae.benchmark.plan import RESULT, ROWS, Job
 from dynvae.data import Corpus
 from dynvae.errors import DynvaeError
 from dynvae.evaluation import evaluate
@@ -26,17 +25,6 @@ from dynvae.pretrained import load
 from dynvae.training import TrainConfig, train
 
 logger = logging.getLogger(__name__)
-
-RESULT = "result.json"
-
-
-def result_of(job: Job) -> dict[str, Any] | None:
-    """What an earlier run of exactly this job has left, if it came to its end."""
-    with contextlib.suppress(OSError, ValueError):
-        result: dict[str, Any] = json.loads((job.path / RESULT).read_text(encoding="utf-8"))
-        if result.get("job") == job.to_json():
-            return result
-    return None
 
 
 def do(job: Job) -> int:

@@ -33,8 +33,9 @@ DRAWN_SCORES = {"si_sdr": "SI-SDR (dB)", "pesq_wb": "PESQ WB (MOS)", "estoi": "E
 _NOTE = (
     "Analysis-resynthesis of whole test files with the original phase. Each number is the mean over files ± half the "
     "width of its 95 % bootstrap interval; the best of a line is marked. PESQ raw is the P.862 score that papers "
-    "print as PESQ. The ELBO keeps all constants. Ticks follow from each model's declared dependencies; the encoder of "
-    "the plain VAE has the structure of its exact posterior too, which tables in the literature leave blank."
+    "print as PESQ. The ELBO keeps all constants. Ticks follow from each model's declared dependencies; one in "
+    "brackets is that of the plain VAE, whose encoder has the structure of its exact posterior without effort; the "
+    "literature leaves it blank."
 )
 
 

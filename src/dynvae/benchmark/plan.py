@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ROWS", "BenchmarkConfig", "Job", "Row", "plan"]
+__all__ = ["RESULT", "ROWS", "BenchmarkConfig", "Job", "Row", "plan"]
 
 import dataclasses
 import inspect
@@ -19,6 +19,8 @@ from dynvae.models import DVAE, PRESETS, ZOO
 from dynvae.training import TrainConfig
 
 Mode = Literal["teacher-forced", "generation"]
+RESULT = "result.json"
+"""What a run leaves in its folder when it is trained and measured."""
 MODES: tuple[Mode, ...] = ("teacher-forced", "generation")
 
 

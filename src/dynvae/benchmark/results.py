@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["entries", "files_scores", "ticks"]
+__all__ = ["Results", "dependencies_of", "entries", "files_scores", "result_of", "ticks"]
 
+import contextlib
 import csv
+import functools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dynvae.benchmark.plan import ROWS, BenchmarkConfig, Job
+from dynvae.benchmark.plan import RESULT, ROWS, BenchmarkConfig, Job
+from dynvae.dependencies import Dependencies, Parents
 from dynvae.evaluation import FileScores
 from dynvae.evaluation.records import FIRST, LAST
 from dynvae.metrics import Score, Summary, summarize
@@ -20,10 +24,31 @@ Results = Mapping[str, Mapping[str, Any] | None]
 """The result of each job by its name; None where there is none."""
 
 
+def result_of(job: Job) -> dict[str, Any] | None:
+    """What an earlier run of exactly this job has left, if it came to its end."""
+    with contextlib.suppress(OSError, ValueError):
+        result: dict[str, Any] = json.loads((job.path / RESULT).read_text(encoding="utf-8"))
+        if result.get("job") == job.to_json():
+            return result
+    return None
+
+
+@functools.cache
+def dependencies_of(row: str) -> Dependencies:
+    """The declared structure of a row's model."""
+    return build(ROWS[row].model, x_dim=2, z_dim=2).dependencies
+
+
 def ticks(row: str) -> Ticks:
     """The three properties of a row, derived from its model's declared dependencies."""
-    dependencies = build(ROWS[row].model, x_dim=2, z_dim=2).dependencies
-    return Ticks(dependencies.autoregressive, dependencies.true_posterior, dependencies.dynamical_latent)
+    declared = dependencies_of(row)
+    return Ticks(declared.autoregressive, declared.true_posterior, declared.dynamical_latent)
+
+
+def static(row: str) -> bool:
+    """Whether nothing connects the frames of a row's model: x_t depends on z_t alone, and z_t on nothing."""
+    declared = dependencies_of(row)
+    return not declared.parents("prior").spans and declared.parents("likelihood") == Parents.parse("z[t]")
 
 
 def files_scores(job: Job, mode: str) -> dict[str, dict[str, Score]]:
@@ -48,19 +73,16 @@ def entries(config: BenchmarkConfig, jobs: Sequence[Job], results: Results, fail
         done = [job for job in runs if results.get(job.name)]
         reasons = [failed[job.name] for job in runs if job.name in failed]
         for mode in runs[0].modes:
-            told = mode if len(runs[0].modes) > 1 or _autoregressive(name) else ""
+            told = mode if ticks(name).autoregressive else ""
             table.append(_entry(name, told, mode, done, results, reasons))
     return table
-
-
-def _autoregressive(name: str) -> bool:
-    return ticks(name).autoregressive
 
 
 def _entry(name: str, told: str, mode: str, done: Sequence[Job], results: Results, reasons: Sequence[str]) -> Entry:
     title, properties = ROWS[name].title, ticks(name)
     if not done:
-        return Entry(title, told, properties, failed=reasons[0] if reasons else "it was not trained")
+        reason = reasons[0] if reasons else "it was not trained"
+        return Entry(title, told, properties, static=static(name), failed=reason)
     found = [result for job in done if (result := results[job.name])]
     scores = _pooled([files_scores(job, mode) for job in done])
     means = [{key: value["mean"] for key, value in result["modes"][mode]["scores"].items()} for result in found]
@@ -73,6 +95,7 @@ def _entry(name: str, told: str, mode: str, done: Sequence[Job], results: Result
         title,
         told,
         properties,
+        static=static(name),
         scores=scores,
         parameters=found[0]["parameters"],
         seconds=sum(result["training"]["seconds"] for result in found) / len(found),

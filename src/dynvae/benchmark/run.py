@@ -14,10 +14,9 @@ from pathlib import Path
 import torch
 
 from dynvae.audio import FRONT_ENDS
-from dynvae.benchmark.job import result_of
 from dynvae.benchmark.page import write_report
 from dynvae.benchmark.plan import BenchmarkConfig, plan
-from dynvae.benchmark.results import entries
+from dynvae.benchmark.results import entries, result_of
 from dynvae.benchmark.workers import run_jobs
 from dynvae.data import Corpus
 from dynvae.errors import ConfigError, require

@@ -14,6 +14,8 @@ from dynvae.errors import require
 from dynvae.report.style import COLOURS, INK, axes, figure
 
 _COLUMN, _ROW, _RADIUS = 2.0, 1.7, 0.36
+_WIDTH = (-1.1, 2 * _COLUMN + 1.1)
+_MARGIN = 0.78  # above and below the circles' centres: the long arrows of a row bend into it
 _FIRST = 2  # the frames 2, 3 and 4 of five are drawn as t-1, t and t+1
 _FRAMES = range(_FIRST, _FIRST + 3)
 _SHADE = {"latent": "#ffffff", "observation": "#c9ced6", "input": "#f3e3c8"}
@@ -60,12 +62,7 @@ def draw_graph(dependencies: Dependencies, ax: Any = None, *, inference: bool = 
     for y in sorted({place.y for (_, frame), place in places.items() if frame is not None}):
         for x in (-0.8, 2 * _COLUMN + 0.8):
             ax.text(x, y, r"$\cdots$", ha="center", va="center", fontsize=13, color="#8a929e", gid="own")
-    lowest, highest = (pick(place.y for place in places.values()) for pick in (min, max))
-    sees_far = any(
-        abs((child[1] or 0) - (parent[1] or 0)) > 1 for parent, child in edges if None not in (*parent, *child)
-    )
-    room = 0.75 if sees_far else 0.5
-    ax.set(xlim=(-1.1, 2 * _COLUMN + 1.1), ylim=(lowest - room, highest + room), aspect="equal")
+    ax.set(xlim=_WIDTH, ylim=_height(places), aspect="equal")
     ax.set_axis_off()
     return ax
 
@@ -79,13 +76,19 @@ def dependency_figure(models: Mapping[str, Dependencies]) -> Any:
     Returns:
         The figure.
     """
-    fig = figure(10.0, 3.7 * len(models))
-    grid = fig.subplots(len(models), 2, squeeze=False)
+    # Panels of five inches: their scale, and with it the height of each row, follows from the width.
+    scale = 4.6 / (_WIDTH[1] - _WIDTH[0])
+    heights = [scale * (high - low) + 0.5 for low, high in (_height(_places(each)) for each in models.values())]
+    fig = figure(10.0, sum(heights))
+    grid = fig.subplots(len(models), 2, squeeze=False, height_ratios=heights)
     for row, (name, dependencies) in zip(grid, models.items(), strict=True):
         for ax, formula, inference in zip(row, dependencies.formulas(LATEX), (False, True), strict=True):
             draw_graph(dependencies, ax, inference=inference)
             ax.set_title(f"${formula}$", fontsize=9, math_fontfamily="cm")
-        row[0].text(-0.02, 1.0, name, transform=row[0].transAxes, ha="left", va="top", fontsize=12, fontweight="bold")
+        row[0].text(
+            0.0, 0.5, name, transform=row[0].transAxes, rotation=90, ha="right", va="center",
+            fontsize=12, fontweight="bold",
+        )  # fmt: skip
     return fig
 
 
@@ -103,8 +106,13 @@ def _places(dependencies: Dependencies) -> dict[Node, _Place]:
                 places[span.symbol, frame] = _Place(column * _COLUMN, -row * _ROW, "input")
     if v is not None:
         # Between two columns, so that its arrows to the observations pass between the latents.
-        places[v, None] = _Place(_COLUMN / 2, 2 * _ROW, "latent")
+        places[v, None] = _Place(_COLUMN / 2, 2 * _ROW + 0.4, "latent")
     return places
+
+
+def _height(places: Mapping[Node, _Place]) -> tuple[float, float]:
+    heights = [place.y for place in places.values()]
+    return min(heights) - _MARGIN, max(heights) + _MARGIN
 
 
 def _generative_edges(dependencies: Dependencies) -> list[tuple[Node, Node]]:
@@ -153,10 +161,11 @@ def _arrow(
 
 def _bend(start: _Place, end: _Place) -> float:
     """Curvature of an arrow: long ones go round the circles between their ends; those along a row go outward."""
-    far = abs(end.x - start.x) > 1.5 * _COLUMN
-    if not far:
+    right, up = end.x > start.x, end.y > start.y
+    if start.x == end.x:
+        return 0.3 if abs(end.y - start.y) > 1.5 * _ROW else 0.0
+    if abs(end.x - start.x) < 1.5 * _COLUMN:
         return 0.0
     if start.y == end.y:
-        outward = -0.33 if start.y > 0 else 0.33
-        return outward if end.x > start.x else -outward
-    return 0.1 if end.y < start.y else -0.1
+        return -0.33 if (start.y > 0) == right else 0.33
+    return -0.1 if up == right else 0.1

@@ -35,6 +35,8 @@ class Entry:
         name: what the table calls it.
         mode: ``"teacher-forced"``, ``"generation"``, or empty where the two are the same.
         ticks: its properties.
+        static: nothing connects its frames, so that its encoder has the structure of the exact posterior for nothing;
+            the tick is printed in brackets, where the literature leaves a blank.
         scores: summaries by name: scores as in `dynvae.metrics.METRICS`, terms of the ELBO in nats per frame.
         parameters: number of trained parameters.
         seconds: of training, per seed.
@@ -47,6 +49,7 @@ class Entry:
     name: str
     mode: str
     ticks: Ticks
+    static: bool = False
     scores: Mapping[str, Summary] = field(default_factory=dict)
     parameters: int | None = None
     seconds: float | None = None
@@ -93,6 +96,12 @@ class _Cell(NamedTuple):
     best: bool = False
 
 
+def _tick(entry: Entry, place: int) -> _Cell:
+    if not entry.ticks[place]:
+        return _Cell("")
+    return _Cell(f"({TICK})" if entry.static else TICK)
+
+
 def _minutes(seconds: float | None) -> str:
     if seconds is None:
         return ""
@@ -128,7 +137,7 @@ def _matrix(entries: Sequence[Entry]) -> tuple[list[str], list[list[_Cell]]]:
         lines.append(cells)
 
     for place, label in enumerate(TICK_LABELS):
-        add(str(label), [_Cell(TICK if entry.ticks[place] else "") for entry in entries])
+        add(str(label), [_tick(entry, place) for entry in entries])
     for name, column in COLUMNS.items():
         if any(name in entry.scores for entry in entries):
             best = _best(entries, name, column)
@@ -166,7 +175,7 @@ def to_markdown(entries: Sequence[Entry], *, models: Literal["rows", "columns"] 
 
     Example:
         >>> ticks = Ticks(autoregressive=False, true_posterior=True, dynamical=True)
-        >>> print(to_markdown([Entry("DKF", "", ticks, {"stoi": Summary(0.94, 0.94, 0.93, 0.95, 9, {})})]))
+        >>> print(to_markdown([Entry("DKF", "", ticks, scores={"stoi": Summary(0.94, 0.94, 0.93, 0.95, 9, {})})]))
         | Model | Autoregressive | True posterior | Dynamical z | STOI | Files | Parameters | Training |
         |:--|:-:|:-:|:-:|--:|--:|--:|--:|
         | DKF |  | ✓ | ✓ | 0.940 ± 0.010 | 9 |  |  |
@@ -194,7 +203,7 @@ def to_html(entries: Sequence[Entry], *, models: Literal["rows", "columns"] = "r
     """
 
     def cell(item: _Cell) -> str:
-        text = '<span aria-label="yes">✓</span>' if item.text == TICK else escape(item.text)
+        text = f'<span role="img" aria-label="yes">{item.text}</span>' if TICK in item.text else escape(item.text)
         text = f"<strong>{text}</strong>" if item.best else text
         return f"<td>{text}{f' <small>{escape(item.small)}</small>' if item.small else ''}</td>"
 
