@@ -18,6 +18,7 @@ from training_toys import BINS, FRAMES, Crops, collate, toy_config, toy_data, to
 
 import dynvae.training.module
 from dynvae.errors import ConfigError, DynvaeError
+from dynvae.models import PRESETS
 from dynvae.pretrained import load
 from dynvae.training import Machine, TrainingData, fit
 from dynvae.training.checkpoints import Checkpoints
@@ -160,6 +161,22 @@ def test_a_collapsed_posterior_is_told(tmp_path: Path, caplog: pytest.LogCapture
     assert "posterior collapse" in caplog.text
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_model_can_be_trained(tmp_path: Path, name: str) -> None:
+    outcome = fit(
+        toy_model(name), toy_data(items=4, short=True), tmp_path, toy_config(epochs=2), settings={"name": name}
+    )
+    assert outcome.step == 2
+    assert outcome.best["objective"] > -1e4
+    log = rows(tmp_path)
+    assert ("valid_kl_w" in log[0]) == (toy_model(name).w_dim > 0)
+
+
+def test_a_machine_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="this machine cannot train so"):
+        fit(toy_model(), toy_data(), tmp_path, toy_config(), Machine(strategy="no-such-strategy"))
+
+
 # ---- resume --------------------------------------------------------------------------------------------------------
 
 EVERYTHING: dict[str, Any] = {"ema": 0.9, "free_running": 0.5, "free_running_end": 3.0, "free_bits": 0.01}
@@ -212,6 +229,43 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_last_bit(
     assert_equal(one, two)
     digest = [json.loads((folder / "model/config.json").read_text())["sha256"] for folder in (tmp_path, uninterrupted)]
     assert digest[0] == digest[1]
+
+
+def test_a_signal_during_validation_waits_for_its_verdict(tmp_path: Path, uninterrupted: Path) -> None:
+    asked: list[Any] = []
+
+    def watch(index: int) -> None:
+        asked.append(index)
+        if len(asked) == 7:  # the second of five utterances, in the second validation
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    data = toy_data(short=True, watch_validation=watch)
+    options: dict[str, Any] = {"settings": {"name": "srnn"}}
+    outcome = fit(toy_model(dropout=0.2), data, tmp_path, toy_config(**EVERYTHING), **options)
+    assert outcome.step == 12
+    assert len(rows(tmp_path)) == 2
+    fit(toy_model(dropout=0.2), toy_data(short=True), tmp_path, toy_config(**EVERYTHING), resume=True, **options)
+    assert rows(tmp_path) == rows(uninterrupted)
+    assert_equal(final_state(tmp_path)["model"], final_state(uninterrupted)["model"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the run")
+def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
+    def twice(index: tuple[int, int]) -> None:
+        if index[0] == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            fit(toy_model(), toy_data(watch=twice), tmp_path, toy_config())
+        finally:
+            os._exit(70)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert final_state(tmp_path)["step"] == 6
+    assert fit(toy_model(), toy_data(), tmp_path, toy_config(), resume=True).step == 24
 
 
 def test_a_run_that_lost_its_newest_checkpoint_goes_back_and_ends_the_same(tmp_path: Path, uninterrupted: Path) -> None:

@@ -55,8 +55,14 @@ def collate(items: list[Item]) -> Batch:
     )
 
 
-def toy_data(items: int = 24, *, short: bool = False, watch: Callable[[Any], None] | None = None) -> TrainingData:
-    valid = Crops(5, seed=1)
+def toy_data(
+    items: int = 24,
+    *,
+    short: bool = False,
+    watch: Callable[[Any], None] | None = None,
+    watch_validation: Callable[[Any], None] | None = None,
+) -> TrainingData:
+    valid = Crops(5, seed=1, watch=watch_validation)
     return TrainingData(Crops(items, short=short, watch=watch), valid, [FRAMES] * 5, collate)  # type: ignore[arg-type]
 
 

@@ -16,6 +16,7 @@ from dynvae.cli.parsing import Parser, make_parser
 from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO
 from dynvae.training import Machine, TrainConfig, train
+from dynvae.training.machine import is_main
 
 DESCRIPTION = """Train a model on a corpus of speech. The folder of the run gets its settings (config.yaml, which
 --config takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in
@@ -50,6 +51,8 @@ def run(arguments: list[str]) -> int:
         progress=bar,
     )
     best = outcome.best
+    if not is_main():
+        return 128 + outcome.signum if outcome.signum else 0
     if outcome.signum:
         print(
             f"stopped at step {outcome.step}; go on with: dynvae train --out {settings.out} --resume", file=sys.stderr
@@ -148,5 +151,5 @@ def _tell() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("dynvae")
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.INFO if is_main() else logging.ERROR)
     root.propagate = False

@@ -49,6 +49,7 @@ class Keeper(pl.Callback):
         self.best: dict[str, Any] = {"objective": float("-inf"), "step": 0, "epoch": 0.0}
         self.waited = 0
         self.seconds = 0.0
+        self._begin = 0 if state is None else state["step"] + 1
         if state is not None:
             self.best, self.waited, self.seconds = dict(state["best"]), state["waited"], state["seconds"]
         self.asked = 0
@@ -209,7 +210,7 @@ class Keeper(pl.Callback):
             with contextlib.suppress(ImportError):
                 from torch.utils.tensorboard import SummaryWriter
 
-                self._writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=None)
+                self._writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=self._begin)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         self._close()

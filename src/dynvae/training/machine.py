@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Machine", "accelerator", "quiet", "strategy", "threads"]
+__all__ = ["Machine", "accelerator", "is_main", "own_randomness", "quiet", "strategy", "threads"]
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,16 @@ class Machine:
     strategy: str = "auto"
     num_nodes: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes, of those that a launcher has started for one run."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def own_randomness() -> contextlib.AbstractContextManager[None]:
+    """Leave the process's random state as it was."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def accelerator(machine: Machine) -> str:

@@ -122,7 +122,7 @@ class Training(pl.LightningModule):
     def _noise(self, x: Tensor, generator: torch.Generator) -> Latents:
         """The rows of this process in the noise of the whole batch: the same however many processes share it."""
         rows, time = x.shape[:2]
-        whole = self.model.draw_noise(rows * self.trainer.world_size, self.settings.frames, generator)
+        whole = self.model.draw_noise(rows * self.trainer.world_size, max(time, self.settings.frames), generator)
         first = rows * self.global_rank
         if 0 < self.settings.free_running < 1 and first:
             torch.rand(

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from dynvae.errors import CheckpointError, ConfigError, DynvaeError, require
@@ -23,7 +22,7 @@ from dynvae.models.base import DVAE
 from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
 from dynvae.training.loaders import Steps, TrainingData, validation_loader
-from dynvae.training.machine import Machine, accelerator, quiet, strategy, threads
+from dynvae.training.machine import Machine, accelerator, is_main, own_randomness, quiet, strategy, threads
 from dynvae.training.streams import Plan, StepSampler
 
 logger = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ def fit(
         raise ConfigError("there is nothing to validate on; give the corpus a validation split")
     facts = {**(settings or {}), "train": dataclasses.asdict(config)}
     folder = RunFolder(out)
-    main = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    main = is_main()
     with folder.lock() if main else contextlib.nullcontext():
         state = _prepare(folder, facts, plan, resume=resume, main=main)
         if state is not None and _finished(state, config, plan):
@@ -96,7 +95,7 @@ def fit(
             _write_config(folder, {**facts, **dataclasses.asdict(machine)})
             logger.info("writing to %s: %d crops, %d steps an epoch, up to %d steps", out, plan.items,
                         plan.steps_per_epoch, plan.total_steps)  # fmt: skip
-        with quiet(), threads(config.threads), torch.random.fork_rng(), _plain_errors(folder):
+        with quiet(), threads(config.threads), own_randomness(), _plain_errors(folder):
             return _run(model, data, folder, config, machine, plan, state, facts, progress, main)
 
 
@@ -141,8 +140,6 @@ def _run(
     progress: bool,
     main: bool,
 ) -> Outcome:
-    import lightning.pytorch as pl
-
     from dynvae.training.keeper import Interrupted, Keeper
     from dynvae.training.module import NotFiniteError, Training
     from dynvae.training.progress import Progress
@@ -153,23 +150,7 @@ def _run(
     if state is not None:
         module.restore(state, main=main)
     keeper = Keeper(folder, {**facts, "crops": plan.items}, state)
-    trainer = pl.Trainer(
-        accelerator=accelerator(machine),
-        devices=machine.devices,
-        num_nodes=machine.num_nodes,
-        strategy=strategy(machine),
-        precision=machine.precision,
-        max_epochs=-1,
-        callbacks=[keeper, *([Progress()] if progress and main else [])],
-        default_root_dir=folder.path,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        inference_mode=False,
-        use_distributed_sampler=False,
-    )
+    trainer = _trainer(folder, machine, [keeper, *([Progress()] if progress and main else [])])
     sampler = StepSampler(
         data.crops,  # type: ignore[arg-type]
         plan,
@@ -197,6 +178,33 @@ def _run(
         logger.warning("the KL of the best weights is %.4f nats/frame: the latents carry nothing (posterior collapse); "
                        "try train.kl_warmup, train.free_bits or a smaller train.beta", best["kl"])  # fmt: skip
     return Outcome(folder.path, module.step, best, signum)
+
+
+def _trainer(folder: RunFolder, machine: Machine, callbacks: list[Any]) -> Any:
+    """Lightning's loop without its own files, bars, loggers and samplers."""
+    import lightning.pytorch as pl
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        return pl.Trainer(
+            accelerator=accelerator(machine),
+            devices=machine.devices,
+            num_nodes=machine.num_nodes,
+            strategy=strategy(machine),
+            precision=machine.precision,
+            max_epochs=-1,
+            callbacks=callbacks,
+            default_root_dir=folder.path,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            inference_mode=False,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ConfigError(f"this machine cannot train so: {' '.join(str(error).split())}") from error
 
 
 def _write_config(folder: RunFolder, facts: dict[str, Any]) -> None:

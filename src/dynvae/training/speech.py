@@ -8,14 +8,16 @@ import os
 from typing import Any
 
 import torch
+from torch.utils.data import Subset
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.data import Corpus, Crops, Utterances, collate
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, build
 from dynvae.training.config import TrainConfig
+from dynvae.training.folder import RunFolder
 from dynvae.training.loaders import TrainingData
-from dynvae.training.machine import Machine
+from dynvae.training.machine import Machine, own_randomness
 from dynvae.training.run import Outcome, fit
 
 
@@ -58,15 +60,17 @@ def train(
     if front_end not in FRONT_ENDS:
         raise ConfigError(f"there is no front end '{front_end}'; there are {', '.join(FRONT_ENDS)}")
     settings = FRONT_ENDS[front_end]
-    with torch.random.fork_rng():
+    with own_randomness():
         torch.manual_seed(config.seed)
         network = build(name, x_dim=settings.bins, **(model or {}))
     network.front_end = settings
-    if init is not None and not resume:
+    if init is not None and not (resume and RunFolder(out).checkpoints.paths()):
         _start_from(network, init)
     corpus = Corpus.open(data)
     crops = Crops(corpus.split("train"), settings, config.frames, seed=config.seed)
-    utterances = Utterances(corpus.split("valid"), settings)
+    whole = Utterances(corpus.split("valid"), settings)
+    sounding = [index for index in range(len(whole)) if whole.bank[index].any()]  # the density of silence has no bound
+    material = TrainingData(crops, Subset(whole, sounding), [whole.lengths[index] for index in sounding], collate)
     facts = {
         "name": name,
         "data": str(data.root if isinstance(data, Corpus) else data),
@@ -74,8 +78,7 @@ def train(
         "init": init,
         "model": {key: value for key, value in network.config.items() if key != "x_dim"},
     }
-    return fit(network, TrainingData(crops, utterances, utterances.lengths, collate), out, config, machine,
-               resume=resume, progress=progress, settings=facts)  # fmt: skip
+    return fit(network, material, out, config, machine, resume=resume, progress=progress, settings=facts)
 
 
 def _start_from(model: DVAE, init: str) -> None:
