@@ -75,13 +75,13 @@ def diagonal_normal(mean: Tensor, log_variance: Tensor) -> Independent:
 
 def gaussian(packed: Tensor) -> Independent:
     """The Gaussian whose mean and (bounded) log-variance are the two halves of the last axis of ``packed``."""
-    mean, log_variance = packed.chunk(2, dim=-1)
+    mean, log_variance = _at_least_single(packed).chunk(2, dim=-1)
     return diagonal_normal(mean, bound_log_variance(log_variance))
 
 
 def reparameterize(packed: Tensor, noise: Tensor) -> Tensor:
     """Mean + exp(log_variance / 2) · noise for the Gaussian of :func:`gaussian` (Kingma and Welling, 2014)."""
-    mean, log_variance = packed.chunk(2, dim=-1)
+    mean, log_variance = _at_least_single(packed).chunk(2, dim=-1)
     return torch.addcmul(mean, (0.5 * bound_log_variance(log_variance)).exp(), noise)
 
 
@@ -179,23 +179,34 @@ def _randn(like: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
-    """KL(q ‖ p) ≥ 0 in nats: ``(..., feature)`` for two diagonal Gaussians, ``(..., 1)`` if p has a full covariance.
+    """KL(q ‖ p) ≥ 0 in nats: ``(..., feature)`` for two diagonal Gaussians, ``(..., 1)`` if one covariance is full.
 
     Raises:
         TypeError: there is no closed form here for this pair.
     """
-    if not (isinstance(q, Independent) and isinstance(q.base_dist, Normal)):
-        raise TypeError(f"the posterior must be a diagonal Gaussian, not {type(q).__name__}")
-    if isinstance(p, Independent) and isinstance(p.base_dist, Normal):
-        return kl_divergence(q.base_dist, p.base_dist)
-    if isinstance(p, MultivariateNormal):
-        mean, scale, triangle = q.base_dist.loc, q.base_dist.scale, p.scale_tril
-        whitened = torch.linalg.solve_triangular(
-            triangle, torch.cat([torch.diag_embed(scale), (mean - p.loc).unsqueeze(-1)], dim=-1), upper=False
-        )
-        log_ratio = triangle.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum(-1)
-        return (0.5 * (whitened.square().sum((-2, -1)) - mean.shape[-1]) + log_ratio).unsqueeze(-1)
-    raise TypeError(f"no closed form for the divergence from a {type(p).__name__}")
+    if _is_diagonal(q) and _is_diagonal(p):
+        return kl_divergence(q.base_dist, p.base_dist)  # type: ignore[attr-defined]
+    (q_mean, q_scale), (p_mean, p_scale) = _mean_and_triangle(q), _mean_and_triangle(p)
+    error = (q_mean - p_mean).unsqueeze(-1)
+    whitened = torch.linalg.solve_triangular(
+        p_scale, torch.cat([q_scale.expand(*error.shape[:-1], -1), error], dim=-1), upper=False
+    )
+    log_q, log_p = (scale.diagonal(dim1=-2, dim2=-1).log().sum(-1) for scale in (q_scale, p_scale))
+    return (0.5 * (whitened.square().sum((-2, -1)) - q_mean.shape[-1]) + log_p - log_q).unsqueeze(-1)
+
+
+def _is_diagonal(distribution: Distribution) -> bool:
+    return isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal)
+
+
+def _mean_and_triangle(distribution: Distribution) -> tuple[Tensor, Tensor]:
+    """The mean of a Gaussian, and the lower triangular root of its covariance."""
+    match distribution:
+        case Independent(base_dist=Normal() as base):
+            return base.loc, torch.diag_embed(base.scale)
+        case MultivariateNormal():
+            return distribution.loc, distribution.scale_tril
+    raise TypeError(f"no closed form for a divergence with a {type(distribution).__name__}")
 
 
 class Likelihood(ABC):
@@ -226,7 +237,7 @@ class GaussianLikelihood(Likelihood):
     outputs: ClassVar[int] = 2
 
     def __call__(self, packed: Tensor) -> Independent:
-        return gaussian(_at_least_single(packed))
+        return gaussian(packed)
 
 
 @dataclass(frozen=True)

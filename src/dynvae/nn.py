@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["MLP", "CellState", "Recurrent", "reverse_valid", "shift", "time_mask"]
+__all__ = ["MLP", "CellState", "Recurrent", "full_precision", "reverse_valid", "shift", "time_mask"]
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,12 @@ def time_mask(lengths: Tensor, time: int) -> Tensor:
                 [1, 0, 0]], dtype=torch.int32)
     """
     return torch.arange(time, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[Any]:
+    """Keep autocast away from what half precision would break, such as the updates of covariances."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def shift(x: Tensor) -> Tensor:

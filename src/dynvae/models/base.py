@@ -197,7 +197,7 @@ class DVAE(nn.Module, ABC):
         @functools.wraps(init)
         def recording_init(self: DVAE, *args: Any, **given: Any) -> None:
             init(self, *args, **given)
-            if type(self) is cls:
+            if type(self).__init__ is cls.__init__:  # not a subclass's, which records its own arguments
                 arguments = signature.bind(self, *args, **given)
                 arguments.apply_defaults()
                 self.config = {}
@@ -276,9 +276,11 @@ class DVAE(nn.Module, ABC):
         """Some weight: its type and place are the model's."""
         return next(self.parameters())
 
-    def features(self, x: Tensor) -> Tensor:
-        """What the networks see of frames ``(..., x_dim)``."""
+    def features(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What the networks see of frames ``(..., x_dim)``; with ``lengths``, padding is silenced first."""
         x = x.to(self.weight.dtype)
+        if lengths is not None:
+            x = x.where(time_mask(lengths, x.shape[1]).unsqueeze(-1), 0)
         return (x + 1e-10).log() / 10 if self.input_transform == "log" else x
 
     def draw_noise(self, batch: int, time: int, generator: torch.Generator | None = None) -> Latents:
@@ -310,21 +312,20 @@ class DVAE(nn.Module, ABC):
                 (Bengio et al., 2015), drawn for each frame of each sequence. The own means are fed back without
                 gradient. The posterior always sees the true frames.
         """
-        x, lengths, valid = _prepare(x, lengths)
-        batch = x.shape[0]
-        if samples > 1:
-            x, lengths, valid = (tensor.repeat_interleave(samples, 0) for tensor in (x, lengths, valid))
-        posterior = self.posterior(x, lengths, noise=noise, generator=generator)
+        if not 0 <= free_running <= 1:
+            raise ConfigError(f"free_running is a probability, not {free_running}")
+        x, lengths, ragged, valid = self._prepare(x, lengths, samples)
+        posterior = self.posterior(x, ragged, noise=noise, generator=generator)
         past = self._fed_back(posterior.latents, x, free_running, generator)
-        prior, likelihood = self.generative(posterior.latents, past, lengths)
+        prior, likelihood = self.generative(posterior.latents, past, ragged)
         log_likelihood = likelihood.log_prob(x).where(valid, 0)
         kl = kl_per_dimension(posterior.z, prior).where(valid.unsqueeze(-1), 0)
         kl_w = None
         if posterior.w is not None and posterior.latents.w is not None:
             kl_w = kl_per_dimension(posterior.w, standard_normal(posterior.latents.w)).sum(-1)
         if samples > 1:
-            log_likelihood, kl = (t.unflatten(0, (batch, samples)).mean(1) for t in (log_likelihood, kl))
-            kl_w = None if kl_w is None else kl_w.unflatten(0, (batch, samples)).mean(1)
+            log_likelihood, kl = (term.unflatten(0, (-1, samples)).mean(1) for term in (log_likelihood, kl))
+            kl_w = None if kl_w is None else kl_w.unflatten(0, (-1, samples)).mean(1)
             lengths = lengths[::samples]
         return ELBO(log_likelihood, kl, kl_w, lengths)
 
@@ -340,17 +341,15 @@ class DVAE(nn.Module, ABC):
 
         It grows with ``samples`` (in expectation) from the ELBO towards the exact log-likelihood.
         """
-        x, lengths, valid = _prepare(x, lengths)
-        batch = x.shape[0]
-        x, lengths, valid = (tensor.repeat_interleave(samples, 0) for tensor in (x, lengths, valid))
-        posterior = self.posterior(x, lengths, generator=generator)
+        x, _, ragged, valid = self._prepare(x, lengths, samples)
+        posterior = self.posterior(x, ragged, generator=generator)
         latents = posterior.latents
-        prior, likelihood = self.generative(latents, x, lengths)
+        prior, likelihood = self.generative(latents, x, ragged)
         log_weight = likelihood.log_prob(x) + prior.log_prob(latents.z) - posterior.z.log_prob(latents.z)
         log_weight = log_weight.where(valid, 0).sum(-1)
         if posterior.w is not None and latents.w is not None:
             log_weight = log_weight + standard_normal(latents.w).log_prob(latents.w) - posterior.w.log_prob(latents.w)
-        return log_weight.unflatten(0, (batch, samples)).logsumexp(1) - math.log(samples)
+        return log_weight.unflatten(0, (-1, samples)).logsumexp(1) - math.log(samples)
 
     def resynthesize(
         self,
@@ -374,17 +373,19 @@ class DVAE(nn.Module, ABC):
             generator: where the noise is drawn from.
 
         Raises:
-            ConfigError: the mode is unknown.
+            ConfigError: the mode, or what to take of the posterior, is unknown.
         """
         if mode not in ("teacher-forced", "generation"):
             raise ConfigError(f"there is no mode '{mode}'; there are teacher-forced, generation")
-        x, lengths, _ = _prepare(x, lengths)
+        if latents not in ("sample", "mean"):
+            raise ConfigError(f"the latents can be sample or mean, not '{latents}'")
+        x, _, ragged, _ = self._prepare(x, lengths)
         noise = self.draw_noise(*x.shape[:2], generator) if noise is None else noise
         if latents == "mean":
             noise = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
-        inferred = self.posterior(x, lengths, noise=noise).latents
+        inferred = self.posterior(x, ragged, noise=noise).latents
         past = self._fed_back(inferred, x, float(mode == "generation"), generator)
-        return self.likelihood(inferred, past, lengths)
+        return self.likelihood(inferred, past, ragged)
 
     def step(
         self, state: Any, *, z: Tensor | None = None, x: Tensor | None = None, generator: torch.Generator | None = None
@@ -420,7 +421,14 @@ class DVAE(nn.Module, ABC):
             generator: where everything is drawn from.
             feedback: what x_t is, in the result and for the frames after it: a ``"sample"`` of its law, or, as the
                 papers do on spectrograms, its ``"mean"``.
+
+        Raises:
+            ConfigError: the feedback is unknown, or there is nothing to draw.
         """
+        if feedback not in ("sample", "mean"):
+            raise ConfigError(f"the feedback can be sample or mean, not '{feedback}'")
+        if n < 1 or length < 1:
+            raise ConfigError(f"there must be at least one sequence of one frame, not {n} of {length}")
         w = None
         if self.w_dim:
             w = draw(standard_normal(self.weight.new_zeros(n, self.w_dim)), generator)
@@ -452,6 +460,36 @@ class DVAE(nn.Module, ABC):
         x = likelihood.mean if feedback == "mean" else draw(likelihood, generator)
         return Generated(x, likelihood.mean, latents)
 
+    def _prepare(
+        self, x: Tensor, lengths: Tensor | None, samples: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Check a batch and repeat each of its sequences ``samples`` times.
+
+        Returns:
+            Observations with clean padding; their lengths; the same for the networks, None if nothing is padded,
+            which is faster; and the mask of valid frames.
+
+        Raises:
+            ValueError: the shapes do not fit, or a length is out of range.
+        """
+        if x.dim() != 3 or x.shape[1] == 0:
+            raise ValueError(f"x must be (batch, time, feature) with at least one frame, not {tuple(x.shape)}")
+        if x.shape[-1] != self.x_dim:
+            raise ValueError(f"the frames have {x.shape[-1]} features, but the model's x_dim is {self.x_dim}")
+        if samples < 1:
+            raise ValueError(f"there must be at least one sample, not {samples}")
+        x = x if x.is_floating_point() else x.to(self.weight.dtype)
+        batch, time, _ = x.shape
+        ragged = lengths is not None and _check_lengths(lengths, batch, time) < time
+        if lengths is None:
+            lengths = torch.full((batch,), time, dtype=torch.int64, device=x.device)
+        valid = time_mask(lengths, time)
+        if ragged:
+            x = x.where(valid.unsqueeze(-1), 0)
+        if samples > 1:
+            x, lengths, valid = (tensor.repeat_interleave(samples, 0) for tensor in (x, lengths, valid))
+        return x, lengths, lengths if ragged else None, valid
+
     def _fed_back(self, latents: Latents, x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
         """The frames that prior and likelihood see as past: the true ones, or with some probability the own means."""
         if free_running == 0 or not self.autoregressive:
@@ -473,20 +511,19 @@ class DVAE(nn.Module, ABC):
             return torch.stack(past, 1)
 
 
-def _prepare(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Observations with clean padding, their lengths and the mask of valid frames.
+def _check_lengths(lengths: Tensor, batch: int, time: int) -> int:
+    """The shortest length, once all are known to be possible.
 
     Raises:
-        ValueError: the shapes do not fit, or a length is out of range.
+        ValueError: they are not ``batch`` whole numbers in 1..time.
     """
-    if x.dim() != 3 or x.shape[1] == 0:
-        raise ValueError(f"observations must be (batch, time, feature) with at least one frame, not {tuple(x.shape)}")
-    if lengths is None:
-        lengths = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
-        return x, lengths, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-    if lengths.shape != x.shape[:1]:
-        raise ValueError(f"lengths must be (batch,) = {tuple(x.shape[:1])}, not {tuple(lengths.shape)}")
-    if lengths.numel() and (int(lengths.min()) < 1 or int(lengths.max()) > x.shape[1]):
-        raise ValueError(f"lengths must lie in 1..{x.shape[1]}; they span {int(lengths.min())}..{int(lengths.max())}")
-    valid = time_mask(lengths, x.shape[1])
-    return x.where(valid.unsqueeze(-1), 0), lengths, valid
+    if lengths.shape != (batch,):
+        raise ValueError(f"lengths must be (batch,) = ({batch},), not {tuple(lengths.shape)}")
+    if lengths.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"lengths must be whole numbers (torch.int64), not {lengths.dtype}")
+    if not batch:
+        return time
+    shortest, longest = lengths.aminmax()
+    if shortest < 1 or longest > time:
+        raise ValueError(f"lengths must lie in 1..{time}; they span {int(shortest)}..{int(longest)}")
+    return int(shortest)

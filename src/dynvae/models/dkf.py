@@ -104,7 +104,7 @@ class DKF(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        runs = self.x_rnn(self.x_net(self.features(x)), lengths).chunk(len(self.x_rnn.directions), -1)
+        runs = self.x_rnn(self.x_net(self.features(x, lengths)), lengths).chunk(len(self.x_rnn.directions), -1)
         summary, parts = sum(runs), len(runs) + 1
         if latents is not None:
             return Posterior(latents, gaussian(self.encoder((self.z_net(shift(latents.z)).tanh() + summary) / parts)))

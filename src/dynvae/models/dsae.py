@@ -103,7 +103,7 @@ class DSAE(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        seen = self.x_net(self.features(x))
+        seen = self.x_net(self.features(x, lengths))
         packed_v = self.v_encoder(self.v_rnn.last(self.v_rnn(seen, lengths), lengths))
         if latents is None:
             noise = noise or self.draw_noise(*x.shape[:2], generator)

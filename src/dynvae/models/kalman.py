@@ -10,13 +10,17 @@ from __future__ import annotations
 
 __all__ = ["Filtered", "LinearGaussian", "condition", "kalman_filter", "kalman_smoother", "predict"]
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from dynvae.nn import time_mask
+from dynvae.nn import full_precision, time_mask
+
+Result = TypeVar("Result")
 
 
 class LinearGaussian(NamedTuple):
@@ -51,6 +55,18 @@ class Filtered(NamedTuple):
     observation: MultivariateNormal
 
 
+def _precise(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Run in full precision: covariances do not stay positive definite in half."""
+
+    @functools.wraps(function)
+    def wrapped(first: Tensor | Filtered, *rest: Any, **named: Any) -> Result:
+        with full_precision(first if isinstance(first, Tensor) else first.mean):
+            return function(first, *rest, **named)
+
+    return wrapped
+
+
+@_precise
 def condition(
     mean: Tensor, covariance: Tensor, a: Tensor, model: LinearGaussian
 ) -> tuple[MultivariateNormal, Tensor, Tensor]:
@@ -64,6 +80,7 @@ def condition(
     return law, mean, 0.5 * (covariance + covariance.mT)
 
 
+@_precise
 def emission_law(mean: Tensor, covariance: Tensor, model: LinearGaussian) -> MultivariateNormal:
     """p(a_t) = N(C μ, C Σ Cᵀ + R) for z_t ~ N(μ, Σ)."""
     C = model.emission
@@ -72,6 +89,7 @@ def emission_law(mean: Tensor, covariance: Tensor, model: LinearGaussian) -> Mul
     return MultivariateNormal((C @ mean.unsqueeze(-1)).squeeze(-1), scale_tril=L, validate_args=False)
 
 
+@_precise
 def predict(mean: Tensor, covariance: Tensor, u: Tensor, model: LinearGaussian) -> tuple[Tensor, Tensor]:
     """One time update: the moments of z_t from those of z_t-1, the input u_t and frame t's matrices."""
     A = model.transition
@@ -110,6 +128,7 @@ def kalman_filter(a: Tensor, u: Tensor, model: LinearGaussian, initial_covarianc
     return Filtered(*moments, MultivariateNormal(location, scale_tril=triangle, validate_args=False))
 
 
+@_precise
 def kalman_smoother(filtered: Filtered, model: LinearGaussian, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and covariance of z_t given the whole sequence (Rauch, Tung and Striebel, 1965).
 

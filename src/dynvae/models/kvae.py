@@ -24,7 +24,7 @@ from dynvae.models.kalman import (
     kalman_smoother,
     predict,
 )
-from dynvae.nn import MLP, CellState, Recurrent
+from dynvae.nn import MLP, CellState, Recurrent, full_precision
 
 
 class _State(NamedTuple):
@@ -109,7 +109,7 @@ class KVAE(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        packed = self.encoder(self.features(x))
+        packed = self.encoder(self.features(x, lengths))
         if latents is None:
             noise = noise or self.draw_noise(*x.shape[:2], generator)
             latents = Latents(reparameterize(packed, noise.z))
@@ -139,11 +139,12 @@ class KVAE(DVAE):
 
     def _mix(self, summary: Tensor) -> LinearGaussian:
         """The matrices that the LSTM's output ``(..., mixture_rnn)`` chooses."""
-        alpha = self.mixture_net(summary).softmax(-1)
-        A, B, C = (
-            torch.einsum("...k,kij->...ij", alpha, matrices)
-            for matrices in (self.transitions, self.controls, self.emissions)
-        )
+        alpha = self.mixture_net(summary).to(self.transitions.dtype).softmax(-1)
+        with full_precision(alpha):
+            A, B, C = (
+                torch.einsum("...k,kij->...ij", alpha, matrices)
+                for matrices in (self.transitions, self.controls, self.emissions)
+            )
         # A floor of 1e-3 on both deviations keeps the Cholesky factors sound in float32 whatever is learned.
         Q = torch.diag((2 * self.transition_log_std).exp() + 1e-6)
         R = torch.diag((2 * self.emission_log_std).exp() + 1e-6)

@@ -97,7 +97,7 @@ class RVAE(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        g = self.x_rnn(self.x_net(self.features(x)), lengths)
+        g = self.x_rnn(self.x_net(self.features(x, lengths)), lengths)
         if latents is not None:
             past = self.z_rnn(self.z_net(shift(latents.z)))
             return Posterior(latents, gaussian(self.encoder(torch.cat([g, past], -1))))

@@ -90,7 +90,7 @@ class SRNN(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        features = self.features(x)
+        features = self.features(x, lengths)
         g = self.backward_rnn(self.hx_net(torch.cat([self._past(features), features], -1)), lengths)
         if latents is not None:
             return Posterior(latents, gaussian(self.encoder(torch.cat([g, shift(latents.z)], -1))))
@@ -112,7 +112,7 @@ class SRNN(DVAE):
     def generative(
         self, latents: Latents, x: Tensor, lengths: Tensor | None = None
     ) -> tuple[Distribution, Distribution]:
-        h = self._past(self.features(x))
+        h = self._past(self.features(x, lengths))
         prior = gaussian(self.prior_net(torch.cat([h, shift(latents.z)], -1)))
         return prior, self.observation(self.decoder(torch.cat([h, latents.z], -1)))
 

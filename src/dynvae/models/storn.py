@@ -87,7 +87,7 @@ class STORN(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        packed = self.encoder(self.encoder_rnn(self.x_net(self.features(x)), lengths))
+        packed = self.encoder(self.encoder_rnn(self.x_net(self.features(x, lengths)), lengths))
         if latents is None:
             noise = noise or self.draw_noise(*x.shape[:2], generator)
             latents = Latents(reparameterize(packed, noise.z))
@@ -97,7 +97,7 @@ class STORN(DVAE):
         return standard_normal(latents.z)
 
     def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        past = self.past_net(shift(self.features(x)))
+        past = self.past_net(shift(self.features(x, lengths)))
         h = self.decoder_rnn(torch.cat([self.z_net(latents.z), past], -1), lengths)
         return self.observation(self.decoder(h))
 

@@ -59,7 +59,7 @@ class VAE(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        packed = self.encoder(self.features(x))
+        packed = self.encoder(self.features(x, lengths))
         if latents is None:
             noise = noise or self.draw_noise(*x.shape[:2], generator)
             latents = Latents(reparameterize(packed, noise.z))

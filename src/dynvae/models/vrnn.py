@@ -84,7 +84,7 @@ class VRNN(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        seen = self.x_net(self.features(x))
+        seen = self.x_net(self.features(x, lengths))
         if latents is not None:
             h = self._states(seen, self.z_net(latents.z))
             return Posterior(latents, gaussian(self.encoder(torch.cat([seen, h], -1))))
@@ -108,7 +108,7 @@ class VRNN(DVAE):
         self, latents: Latents, x: Tensor, lengths: Tensor | None = None
     ) -> tuple[Distribution, Distribution]:
         z = self.z_net(latents.z)
-        h = self._states(self.x_net(self.features(x)), z)
+        h = self._states(self.x_net(self.features(x, lengths)), z)
         return gaussian(self.prior_net(h)), self.observation(self.decoder(torch.cat([z, h], -1)))
 
     def _states(self, x_features: Tensor, z_features: Tensor) -> Tensor:
