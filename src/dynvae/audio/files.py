@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AUDIO_SUFFIXES", "AudioInfo", "audio_info", "read_audio", "resample", "write_audio"]
+__all__ = ["AUDIO_SUFFIXES", "AudioInfo", "audio_info", "open_audio", "read_audio", "resample", "write_audio"]
 
 import logging
 import os
@@ -53,7 +53,7 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     Raises:
         AudioError: the file is missing, empty, not sound, or shorter than its header says.
     """
-    with _open(path) as file:
+    with open_audio(path) as file:
         return _info(file)
 
 
@@ -76,7 +76,7 @@ def read_audio(
     Raises:
         AudioError: the file is missing, empty, not sound, cut short, longer than six hours, or holds NaN or infinity.
     """
-    with _open(path) as file:
+    with open_audio(path) as file:
         info = _info(file)
         if info.seconds > 3600 * _HOURS_AT_MOST:
             raise AudioError(f"{_show(path)}: {info.seconds / 3600:.1f} hours long; cut it into files of at most "
@@ -166,7 +166,12 @@ def _format(path: Path) -> str:
     return name
 
 
-def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+def open_audio(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    """Open a sound file for reading in pieces, after a look at what could be wrong with it; a context manager.
+
+    Raises:
+        AudioError: the file is missing, empty, not sound, or shorter than its header says.
+    """
     shown = _show(path)
     try:
         status = Path(path).stat()

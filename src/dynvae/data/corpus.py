@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Corpus", "Utterance"]
+__all__ = ["Corpus", "Utterance", "sound_files"]
 
 import dataclasses
 import logging
@@ -87,14 +87,19 @@ class Corpus:
         if path.is_dir():
             manifests = [path / f"manifest{end}" for end in MANIFEST_SUFFIXES]
             found = next((manifest for manifest in manifests if manifest.exists()), None)
-            return cls._from_folder(path) if found is None else cls._from_manifest(found, path)
+            return cls.from_folder(path) if found is None else cls._from_manifest(found, path)
         if path.is_file():
             return cls._from_manifest(path, path.parent)
         raise DataError(f"{text}: no such corpus; give a folder of sound files, a manifest (.csv, .jsonl) or 'builtin'")
 
     @classmethod
-    def _from_folder(cls, folder: Path) -> Corpus:
-        names = list(_sound_files(folder))
+    def from_folder(cls, folder: Path) -> Corpus:
+        """The sound files below a folder, whatever manifest it holds; see `open`.
+
+        Raises:
+            DataError: there are none.
+        """
+        names = list(sound_files(folder))
         if not names:
             raise DataError(f"{folder}: no sound files in this folder; looked for {' '.join(sorted(AUDIO_SUFFIXES))}")
         tops = {name.parts[0] for name in names if len(name.parts) > 1}
@@ -189,7 +194,7 @@ class Corpus:
         return f"Corpus({str(self.root)!r}: {counts or 'empty'}; {len(self.speakers)} speakers)"
 
 
-def _sound_files(folder: Path) -> Iterator[Path]:
+def sound_files(folder: Path) -> Iterator[Path]:
     """The sound files below a folder, relative to it and sorted; hidden ones and linked folders are not entered."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

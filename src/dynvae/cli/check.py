@@ -1,0 +1,72 @@
+"""``dynvae check``: scan a data set before it is used."""
+
+from __future__ import annotations
+
+__all__ = ["run"]
+
+import json
+import sys
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from dynvae.cli.parsing import make_parser
+from dynvae.data import Corpus
+from dynvae.data.scan import NOTES, PROBLEMS, Scan, scan
+from dynvae.errors import ConfigError
+
+_DESCRIPTION = """Look at every file of a data set: readable, whole, finite, not silent, not clipped, not twice there.
+
+Exit code 0: nothing that must be mended; 1: problems were found; 2: the data set cannot be opened at all."""
+_SHOWN = 5  # files of each kind
+
+
+def run(arguments: list[str]) -> int:
+    """Scan a data set, tell what was found, and return 0 when nothing must be mended, else 1."""
+    parser = make_parser("check", _DESCRIPTION)
+    parser.add_argument("data", type=str, help="folder of sound files, manifest (.csv, .jsonl), or builtin")
+    parser.add_argument("--rate", type=int, default=16000, help="sampling rate that the model wants, in Hz")
+    parser.add_argument("--workers", type=int, default=2, help="files examined at once")
+    parser.add_argument("--strict", action="store_true", help="count notes (rate, channels, offset) as problems")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, with every finding")
+    options = parser.parse_args(arguments)
+    if options.rate < 1 or options.workers < 1:
+        raise ConfigError("--rate and --workers are positive")
+    corpus = Corpus.open(options.data)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=options.json or not console.is_terminal) as progress:
+        task = progress.add_task("checking", total=len(corpus))
+        result = scan(corpus, options.rate, window_length=options.rate * 64 // 1000, workers=options.workers,
+                      progress=lambda done, _: progress.update(task, completed=done))  # fmt: skip
+    if options.json:
+        json.dump(result.to_dict(), sys.stdout, indent=2, ensure_ascii=True)
+        print()
+    else:
+        _print(result)
+    return int(bool(result.findings if options.strict else result.of(PROBLEMS)))
+
+
+def _print(result: Scan) -> None:
+    console = Console(highlight=False, emoji=False, markup=False)
+    splits = ", ".join(f"{split} {count}" for split, count in sorted(result.splits.items()))
+    rates = ", ".join(f"{rate} Hz ({count})" for rate, count in result.rates.items())
+    summary = f"{result.files} files, {result.seconds / 60:.1f} minutes, {result.speakers} speakers; {splits}; {rates}"
+    console.print(summary, soft_wrap=True)
+    kinds = Counter(finding.kind for finding in result.findings)
+    for kind in (kind for kind in PROBLEMS | NOTES if kind in kinds):
+        found = result.of([kind])
+        for finding in found[:_SHOWN]:
+            line = f"{kind}: {finding.file}: {finding.detail}"
+            console.print(line.encode("utf-8", "backslashreplace").decode(), soft_wrap=True)
+        if len(found) > _SHOWN:
+            console.print(f"{kind}: and {len(found) - _SHOWN} more; --json lists all")
+    if kinds:
+        table = Table("finding", "files", "what it means")
+        for kind, meaning in (PROBLEMS | NOTES).items():
+            if kind in kinds:
+                table.add_row(kind, str(kinds[kind]), meaning)
+        console.print(table)
+    problems = len(result.of(PROBLEMS))
+    console.print(f"{problems} problems, {len(result.findings) - problems} notes" if kinds else "no problems")
