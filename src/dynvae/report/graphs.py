@@ -164,7 +164,7 @@ def _bend(start: _Place, end: _Place) -> float:
     right, up = end.x > start.x, end.y > start.y
     if start.x == end.x:
         return 0.3 if abs(end.y - start.y) > 1.5 * _ROW else 0.0
-    if abs(end.x - start.x) < 1.5 * _COLUMN:
+    if abs(end.x - start.x) < 1.9 * _COLUMN:
         return 0.0
     if start.y == end.y:
         return -0.33 if (start.y > 0) == right else 0.33

@@ -1,0 +1,167 @@
+"""``dynvae info [MODEL ...]``: what the models are, from their declared dependencies."""
+
+from __future__ import annotations
+
+__all__ = ["describe", "run"]
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dynvae.cli.parsing import make_parser, nearest
+from dynvae.errors import ConfigError
+from dynvae.models import DVAE, PRESETS, build
+from dynvae.pretrained import bundled, load
+from dynvae.pretrained.names import locate
+from dynvae.pretrained.storage import CONFIG
+
+DESCRIPTION = """Equations, exact posterior, properties and size of the models of the zoo, or of saved models. Without a
+name: the table of the zoo's properties."""
+
+PAPER = {"x_dim": 257, "z_dim": 16}
+"""The setting that parameters are counted at: 32 ms windows at 16 kHz and 16 latent dimensions (Bie et al., 2021)."""
+
+TICKS = {
+    "autoregressive": "Autoregressive",
+    "true_posterior": "True posterior",
+    "dynamical_latent": "Dynamical z",
+}
+MARKS = {True: "✓", False: "−"}
+CONVENTION = """Autoregressive: past x is fed back. True posterior: the encoder sees everything that the exact posterior
+depends on. Dynamical z: the prior sees past latents. (The published table leaves the true posterior
+of the static VAE blank, though its encoder has the exact structure.)"""
+
+
+def run(arguments: list[str]) -> int:
+    """Print what is asked for, and return 0.
+
+    Raises:
+        DynvaeError: there is no such model, or the plot cannot be written.
+    """
+    parser = make_parser("info", DESCRIPTION)
+    add: Any = parser.add_argument
+    add("models", nargs="*", type=str, help=f"{', '.join(PRESETS)}; or a bundled name, a model's or a run's folder, "
+        "or a name on the hub; all of the zoo by default")  # fmt: skip
+    add("--json", action="store_true", help="print a list with one object a model")
+    add("--plot", type=str, default=None, help="draw the graphs into this PNG file")
+    settings = parser.parse_args(arguments)
+    if settings.plot is not None and Path(settings.plot).suffix.lower() != ".png":
+        raise ConfigError(f"--plot {settings.plot}: graphs are drawn as PNG; give a name that ends in .png")
+    names = list(dict.fromkeys(settings.models or PRESETS))
+    models = {name: _model(name) for name in names}
+    records = [describe(name, model) for name, model in models.items()]
+    if settings.json:
+        print(json.dumps(records, indent=2, ensure_ascii=False))
+    elif settings.models:
+        print("\n\n".join(_page(record, models[record["name"]]) for record in records))
+    else:
+        print(_table(records))
+    if settings.plot is not None:
+        from dynvae.report.graphs import dependency_figure
+        from dynvae.report.style import save
+
+        figure = dependency_figure({name: model.dependencies for name, model in models.items()})
+        try:
+            save(figure, settings.plot)
+        except OSError as error:
+            raise ConfigError(f"--plot {settings.plot} cannot be written: {error.strerror or error}") from error
+        print(f"graphs: {settings.plot}", file=sys.stderr)
+    return 0
+
+
+def describe(name: str, model: DVAE) -> dict[str, Any]:
+    """What is known of a model, fit for JSON; of a saved one also its arguments, front end and card."""
+    declared = model.dependencies
+    record = {
+        "name": name,
+        "title": model.title,
+        "paper": model.paper,
+        "equations": declared.equations(),
+        "latex": declared.latex(),
+        "exact_posterior": declared.exact_posterior().text(),
+        "exact_posterior_latex": declared.exact_posterior().latex(),
+        **{tick: getattr(declared, tick) for tick in TICKS},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    if name not in PRESETS:
+        saved = json.loads((locate(name) / CONFIG).read_text(encoding="utf-8"))
+        front_end = None if model.front_end is None else model.front_end.to_dict()
+        record |= {"model": saved["model"], "config": model.config, "front_end": front_end, "card": saved.get("card")}
+    return record
+
+
+def _model(name: str) -> DVAE:
+    if name in PRESETS:
+        with torch.device("meta"):  # its size is wanted, not its weights
+            return build(name, **PAPER)
+    if not Path(name).exists() and "/" not in name and name not in bundled():
+        near = nearest(name, [*PRESETS, *bundled()])
+        hint = f"did you mean '{near}'?" if near else f"there are {', '.join([*PRESETS, *bundled()])}"
+        raise ConfigError(f"there is no model or folder '{name}'; {hint}")
+    return load(name)
+
+
+def _table(records: list[dict[str, Any]]) -> str:
+    head = ["Model", "Paper", *TICKS.values(), "Parameters"]
+    rows = [
+        [record["name"], record["paper"], *(MARKS[record[tick]] for tick in TICKS), f"{record['parameters']:,}"]
+        for record in records
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = []
+    for row in (head, ["─" * width for width in widths], *rows):
+        left, ticks, right = row[:2], row[2:-1], row[-1]
+        cells = [text.ljust(width) for text, width in zip(left, widths, strict=False)]
+        cells += [text.center(width) for text, width in zip(ticks, widths[2:], strict=False)]
+        lines.append("  ".join([*cells, right.rjust(widths[-1])]))
+    counted = f"Parameters at {PAPER['x_dim']} bins and {PAPER['z_dim']} latent dimensions."
+    return "\n".join([*lines, "", CONVENTION, counted])
+
+
+def _page(record: dict[str, Any], model: DVAE) -> str:
+    declared = model.dependencies
+    missing = [
+        f"{head} misses {seen}"
+        for head, seen in (
+            (f"q({declared.latent}[t])", declared.missing()),
+            (f"q({declared.sequence_latent})", declared.missing("sequence_posterior")),
+        )
+        if seen
+    ]
+    reasons = {
+        "autoregressive": "past x is fed back" if declared.autoregressive else "past x is not fed back",
+        "true_posterior": ", ".join(missing) or "the encoder misses nothing that the exact posterior depends on",
+        "dynamical_latent": "the prior sees past latents" if declared.dynamical_latent else "the prior sees no latents",
+    }
+    size = f"{record['parameters']:,}, for {model.x_dim} observed and {model.z_dim} latent dimensions a frame"
+    lines = [
+        f"{record['name']}: {record['title']} ({record['paper']})",
+        "",
+        _indented(record["equations"]),
+        "",
+        "Exact posterior, by d-separation:",
+        _indented(record["exact_posterior"]),
+        "",
+        *(f"{label:<15} {MARKS[record[tick]]} {reasons[tick]}" for tick, label in TICKS.items()),
+        f"{'Parameters':<15} {size}",
+    ]
+    if declared.note:
+        lines.append(f"{'Note':<15} {declared.note}")
+    for key, label in (("config", "Arguments"), ("front_end", "Front end"), ("card", "Card")):
+        if isinstance(record.get(key), dict) and record[key]:
+            items = "\n".join(f"{name}: {_plain(value)}" for name, value in record[key].items())
+            lines += ["", f"{label}:", _indented(items)]
+    return "\n".join([*lines, "", "LaTeX:", _indented(record["latex"]), _indented(record["exact_posterior_latex"])])
+
+
+def _plain(value: Any) -> str:
+    """A value in one line that no terminal takes for a command: cards are written by anybody."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
