@@ -114,3 +114,15 @@ def test_learning_rate_has_a_peak_and_a_floor() -> None:
 def test_settings_out_of_range_are_named(changes: dict[str, float], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
         TrainConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_the_kl_costs_nothing_before_its_start() -> None:
+    for schedule in ("linear", "cyclical"):
+        config = TrainConfig(kl_schedule=schedule, kl_start=3.0, kl_warmup=4.0, kl_cycles=1)
+        assert [config.kl_weight(epoch) for epoch in (0, 2.9, 3, 4, 7, 9)] == [
+            0,
+            0,
+            0,
+            *((0.25, 1, 1) if schedule == "linear" else (0.5, 1, 1)),
+        ]
+        assert config.settled == 7

@@ -182,7 +182,7 @@ class Job:
 
     def training_settings(self) -> dict[str, Any]:
         """What must not have changed for a run to go on: all but its length and its manner of working."""
-        free = ("epochs", "max_steps", "patience", "free_running_end", "kl_warmup", "save_minutes", "workers",
+        free = ("epochs", "max_steps", "patience", "free_running_end", "kl_start", "kl_warmup", "save_minutes", "workers",
                 "threads", "valid_frames")  # fmt: skip
         train = {name: value for name, value in self.train.items() if name not in free}
         return {"data": self.data, "front_end": self.front_end, "model": dict(self.model), "init": self.init, **train}

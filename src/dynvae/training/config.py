@@ -30,7 +30,8 @@ class TrainConfig:
         clip: largest norm of the gradient; 0 does not clip.
         beta: weight of the KL term in the objective (1 is the ELBO).
         kl_schedule: warm-up of the KL weight, linear or cyclical.
-        kl_warmup: length of the KL warm-up in epochs; 0 has none.
+        kl_start: epoch before which the KL costs nothing. A deep decoder needs some before it can use z.
+        kl_warmup: length of the KL warm-up that follows, in epochs; 0 has none.
         kl_cycles: number of cycles of the cyclical warm-up.
         free_bits: nats per frame and latent dimension that cost nothing.
         free_running: scheduled sampling: the final probability that a past frame is the model's own (autoregressive
@@ -62,6 +63,7 @@ class TrainConfig:
     clip: float = 500.0
     beta: float = 1.0
     kl_schedule: Literal["linear", "cyclical"] = "linear"
+    kl_start: float = 0.0
     kl_warmup: float = 0.0
     kl_cycles: int = 4
     free_bits: float = 0.0
@@ -81,8 +83,8 @@ class TrainConfig:
         positive = ("frames", "batch_size", "epochs", "lr", "validate_every", "kl_cycles", "valid_frames")
         for name in positive:
             _demand(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
-        natural = ("weight_decay", "warmup_steps", "clip", "beta", "kl_warmup", "free_bits", "free_running_start",
-                   "patience", "save_minutes", "seed", "workers")  # fmt: skip
+        natural = ("weight_decay", "warmup_steps", "clip", "beta", "kl_start", "kl_warmup", "free_bits",
+                   "free_running_start", "patience", "save_minutes", "seed", "workers")  # fmt: skip
         for name in natural:
             _demand(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
         _demand(0 <= self.free_running <= 1, "free_running", "is a probability", self.free_running)
@@ -95,9 +97,11 @@ class TrainConfig:
 
     def kl_weight(self, epoch: float) -> float:
         """The weight of the KL term at an epoch, β left out."""
+        if epoch < self.kl_start:
+            return 0.0
         if self.kl_schedule == "cyclical":
-            return cyclical(epoch, self.kl_warmup, self.kl_cycles)
-        return linear(epoch, self.kl_warmup)
+            return cyclical(epoch - self.kl_start, self.kl_warmup, self.kl_cycles)
+        return linear(epoch - self.kl_start, self.kl_warmup)
 
     def free_running_at(self, epoch: float) -> float:
         """The probability that a past frame is the model's own at an epoch."""
@@ -111,7 +115,7 @@ class TrainConfig:
     @property
     def settled(self) -> float:
         """The epoch from which on all schedules of the objective have their final value."""
-        return max(self.kl_warmup, self.free_running_end)
+        return max(self.kl_start + self.kl_warmup, self.free_running_end)
 
 
 def _demand(condition: bool, name: str, problem: str, value: object) -> None:
