@@ -88,7 +88,11 @@ def inside(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     if not text or "\0" in text:
         raise DataError(f"{text!r} is not a path below {os.fspath(root)}")
     base = Path(root).resolve()
-    target = (base / text).resolve()
+    try:
+        os.fsencode(text)
+        target = (base / text).resolve()
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:  # a loop of links, or half a character
+        raise DataError(f"{text!r} is not a path below {os.fspath(root)} ({error})") from None
     absolute = foreign.startswith("/") or foreign[1:3] == ":/" or Path(text).is_absolute()
     if absolute or ".." in foreign.split("/") or not target.is_relative_to(base):
         raise DataError(f"{text!r} leads out of {os.fspath(root)}; paths must stay inside that folder")

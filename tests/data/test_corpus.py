@@ -190,6 +190,8 @@ def test_a_linked_file_of_a_folder_must_stay_inside(tree: Tree, tmp_path: Path) 
         ("m.jsonl", b'{"path": 3}', "line 1: the path is not text"),
         ("m.jsonl", b'{"split": "train"}', "line 1: the row has no path"),
         ("m.jsonl", b"[" * 60000, "line 1: not a JSON object"),
+        ("m.jsonl", b'{"path": "\\ud800.wav"}', "line 1: .*not a path below"),
+        ("m.jsonl", b'{"path": "' + b"x" * 5000 + b'.wav"}', "line 1: .*too long"),
     ],
 )
 def test_wrong_manifests_are_named_in_one_line(tree: Tree, name: str, content: bytes, message: str) -> None:

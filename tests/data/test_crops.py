@@ -86,7 +86,7 @@ def test_a_batch_has_the_bits_of_its_items(corpus: Corpus) -> None:
     assert collate(batch) is batch
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_loaders_give_the_same_with_workers(corpus: Corpus, workers: int) -> None:
     crops = Crops(corpus, FRONT_ENDS[0], frames=10)
     sampler = CropSampler(crops, batch_size=4, seed=5)

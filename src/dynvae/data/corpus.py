@@ -127,12 +127,13 @@ class Corpus:
         for line, row in read_rows(manifest):
             try:
                 path, name = _locate(root, row.pop("path"))
-            except DataError as error:
+                there = path.is_file()
+            except (DataError, OSError) as error:  # the system refuses some paths, e.g. those that are too long
                 raise DataError(f"{manifest}, line {line}: {error}") from None
             if path in lines:
                 raise DataError(f"{manifest}, line {line}: {name} is listed already in line {lines[path]}")
             lines[path] = line
-            if not path.is_file():
+            if not there:
                 missing.append(name)
                 continue
             speaker = row.pop("speaker", None)

@@ -181,8 +181,7 @@ def _one_of_each(source: Path) -> list[Path]:
     """The sound files, one of each utterance: a copy in a common format is taken rather than NIST SPHERE."""
     chosen: dict[Path, Path] = {}
     for path in sound_files(source):
-        other = chosen.get(path.with_suffix(""))
-        if other is None or other.suffix.lower() in (".wv1", ".wv2", ".sph", ".nist"):
+        if path.with_suffix("") not in chosen or path.suffix.lower() not in (".wv1", ".wv2", ".sph", ".nist"):
             chosen[path.with_suffix("")] = path
     return sorted(chosen.values())
 

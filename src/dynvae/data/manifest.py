@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TextIO
 
 from dynvae.errors import DataError
 from dynvae.files import atomic_write
@@ -110,20 +111,37 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, object]
 
     Returns:
         The number of rows.
+
+    Raises:
+        DataError: the file cannot be written, or a path is no valid text.
     """
     path = Path(path)
     if path.suffix.lower() not in MANIFEST_SUFFIXES:
         raise DataError(f"{path}: a manifest ends in .csv or .jsonl")
+    try:
+        with atomic_write(path) as temp, temp.open("w", encoding="utf-8", newline="") as file:
+            return (_write_csv if path.suffix.lower() == ".csv" else _write_jsonl)(file, rows)
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}: a file name is no valid text ({error.object!r}); rename the file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); name another place") from error
+
+
+def _write_csv(file: TextIO, rows: Iterable[Mapping[str, object]]) -> int:
+    writer: csv.DictWriter[str] | None = None
     count = 0
-    with atomic_write(path) as temp, temp.open("w", encoding="utf-8", newline="") as file:
-        writer: csv.DictWriter[str] | None = None
-        for row in rows:
-            count += 1
-            if path.suffix.lower() == ".jsonl":
-                file.write(json.dumps(dict(row), ensure_ascii=False) + "\n")
-                continue
-            if writer is None:
-                writer = csv.DictWriter(file, list(row), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow(row)
+    for row in rows:
+        count += 1
+        if writer is None:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    return count
+
+
+def _write_jsonl(file: TextIO, rows: Iterable[Mapping[str, object]]) -> int:
+    count = 0
+    for row in rows:
+        count += 1
+        file.write(json.dumps(dict(row), ensure_ascii=False) + "\n")
     return count

@@ -22,7 +22,7 @@ from dynvae.files import sha256_file
 # What must be mended by hand, and what preparation takes care of.
 PROBLEMS = {
     "unreadable": "cannot be read as sound",
-    "truncated": "shorter than its header says",
+    "truncated": "damaged, or shorter than its header says",
     "non-finite": "holds NaN or infinity",
     "checksum": "is not the file of the manifest",
     "silence": "holds no sound",
@@ -150,8 +150,7 @@ def _examine(utterance: Utterance) -> _Seen:
         text = str(error).removeprefix(f"{utterance.path}: ")
         seen.problem = ("truncated" if text.startswith("cut short") else "unreadable", text)
     except (soundfile.LibsndfileError, OSError) as error:
-        kind = "truncated" if seen.samples else "unreadable"
-        seen.problem = (kind, f"damaged or cut short after {seen.samples} samples ({error})")
+        seen.problem = ("truncated", f"after {seen.samples} samples ({error})")
     return seen
 
 
@@ -196,6 +195,10 @@ def _judge(seen: _Seen, sample_rate: int, window_length: int) -> Iterator[tuple[
     if seen.bad:
         yield "non-finite", f"{seen.bad} samples are NaN or infinite, the first at index {seen.first_bad}"
     mean = seen.total / seen.samples
+    needed = window_length / sample_rate
+    if seen.samples / seen.rate < needed:
+        yield "short", f"{1000 * seen.samples / seen.rate:.1f} ms, a window is {1000 * needed:.0f} ms"
+        return
     if seen.peak == 0:
         yield "silence", "all samples are zero"
     elif abs(seen.peak - abs(mean)) <= 1e-7:
@@ -204,9 +207,6 @@ def _judge(seen: _Seen, sample_rate: int, window_length: int) -> Iterator[tuple[
         yield "offset", f"the mean is {mean:.3f}"
     elif seen.flat and seen.peak >= _QUIET:
         yield "clipping", f"{seen.flat} samples in rows at the peak of {seen.peak:.3f}"
-    needed = window_length / sample_rate
-    if seen.samples / seen.rate < needed:
-        yield "short", f"{1000 * seen.samples / seen.rate:.1f} ms, a window is {1000 * needed:.0f} ms"
     if seen.rate != sample_rate:
         yield "rate", f"{seen.rate} Hz, not {sample_rate} Hz"
     if seen.channels != 1:
