@@ -43,12 +43,16 @@ def load(name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu
 def locate(name_or_path: str | os.PathLike[str], revision: str | None = None) -> Path:
     """The folder of a model, fetched from the hub where it is one of the hub; see `load`."""
     path, text = Path(name_or_path), os.fspath(name_or_path)
-    for folder in (path, path / "model"):
-        if (folder / CONFIG).is_file():
-            return folder
+    try:
+        for folder in (path, path / "model"):
+            if (folder / CONFIG).is_file():
+                return folder
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # too long a name, a NUL in it, no permission
+        raise CheckpointError(f"{text[:200]!r} cannot be a model's folder: {error}") from error
     if text in bundled():
         return _BUNDLED / text
-    if path.exists():
+    if exists:
         raise CheckpointError(f"{path} is no saved model: a folder with {CONFIG} and {WEIGHTS} is wanted" + (
             "; dynvae convert turns published weights into one" if path.is_file() else ""
         ))  # fmt: skip

@@ -23,6 +23,7 @@ import inspect
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -49,6 +50,7 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any], dict[str, Tensor]], None]] = {}
 
 _LARGEST_CONFIG = 2**18  # bytes; a real one has a few thousand
 _MOST_LAYERS = 1000
+_LEFT = re.compile(r"model-[0-9a-f]{16}\.safetensors|\.tmp-\d+-[0-9a-f]+\.(json|md|safetensors)")
 _KEYS = ("format_version", "dynvae_version", "model", "arguments", "front_end", "sha256", "card")
 
 
@@ -107,8 +109,9 @@ def save(model: DVAE, directory: str | os.PathLike[str], card: dict[str, Any] | 
         raise CheckpointError(
             f"{directory}: the model could not be written ({error.strerror or error}); what was there before is whole"
         ) from error
-    for left in (*directory.glob("model-*.safetensors"), *directory.glob(".tmp-*.safetensors")):
-        left.unlink(missing_ok=True)  # by writers that were killed
+    for left in directory.iterdir():  # by writers that were killed
+        if _LEFT.fullmatch(left.name):
+            left.unlink(missing_ok=True)
     return directory
 
 
