@@ -49,6 +49,7 @@ class Keeper(pl.Callback):
         self.best: dict[str, Any] = {"objective": float("-inf"), "step": 0, "epoch": 0.0}
         self.waited = 0
         self.seconds = 0.0
+        self._trained = self._carried = 0.0  # seconds before the validation; frames before this part of the run
         self._begin = 0 if state is None else state["step"] + 1
         if state is not None:
             self.best, self.waited, self.seconds = dict(state["best"]), state["waited"], state["seconds"]
@@ -75,11 +76,15 @@ class Keeper(pl.Callback):
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         # Lightning's own handlers, set by now, would skip the saving; it puts back the original ones at its end.
         with contextlib.suppress(ValueError):  # not in the main thread: then signals are somebody else's
             self._stack.enter_context(self._signals())
         self._mark = self._begun = time.monotonic()
+        self._carried = float(module._total(module.tally)[3])
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._trained = time.monotonic() - self._mark
 
     # ---- steps -----------------------------------------------------------------------------------------------------
 
@@ -102,13 +107,15 @@ class Keeper(pl.Callback):
         verdict = module.verdict()
         tally = module._total(module.tally).tolist()
         module.tally.zero_()
+        frames_per_second = (tally[3] - self._carried) / max(self._trained, 1e-9)
+        self._carried = 0.0
         now = time.monotonic()
-        spent, self._mark = now - self._mark, now
-        self.seconds += spent
+        self.seconds += now - self._mark
+        self._mark = now
         improved = self._judge(trainer, module, verdict)
         over = module.step >= module.plan.total_steps or self._out_of_patience(module)
         if trainer.is_global_zero:
-            self._log(module, verdict, tally, spent, improved)
+            self._log(module, verdict, tally, frames_per_second, improved)
         due = over or time.monotonic() - self._saved >= 60 * module.settings.save_minutes
         signum, save = self._agree(trainer, module, self.asked, int(due))
         if signum or save:
@@ -163,7 +170,9 @@ class Keeper(pl.Callback):
 
     # ---- log -------------------------------------------------------------------------------------------------------
 
-    def _log(self, module: Training, verdict: Verdict, tally: list[float], spent: float, improved: bool) -> None:
+    def _log(
+        self, module: Training, verdict: Verdict, tally: list[float], frames_per_second: float, improved: bool
+    ) -> None:
         log_likelihood, kl, kl_w, frames, norm, steps = tally
         frames, steps = max(frames, 1.0), max(steps, 1.0)
         epoch = module.plan.epoch(module.step - 1)  # the last step done, as the schedules saw it
@@ -189,7 +198,7 @@ class Keeper(pl.Callback):
             "lr": module.settings.lr_at(module.step - 1, module.plan.total_steps),
             "grad_norm": norm / steps,
             "seconds": round(self.seconds, 2),
-            "frames_per_second": round(frames / max(spent, 1e-9)),
+            "frames_per_second": round(frames_per_second),
         }
         self.folder.append(row)
         if self._writer is not None:

@@ -20,7 +20,7 @@ class Progress(pl.Callback):
 
         self.bar = Bar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[split]}"), console=Console(stderr=True),
+            TextColumn("{task.fields[split]}"), console=Console(stderr=True), refresh_per_second=2,
         )  # fmt: skip
         self._shown = 0.0
 
@@ -29,7 +29,7 @@ class Progress(pl.Callback):
         self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if time.monotonic() - self._shown < 0.5:
+        if time.monotonic() - self._shown < 0.5 and not module.plan.validates(module.step):
             return
         self._shown = time.monotonic()
         log_likelihood, kl, kl_w, frames, *_ = module.tally.tolist()
