@@ -15,7 +15,8 @@ from dynvae.errors import DataError
 Tree = Callable[..., Path]
 
 WSJ0 = ("wsj0/si_tr_s/01t/01to030v.wav", "wsj0/si_tr_s/011/011c0201.wav", "wsj0/si_dt_05/22g/22go010a.wav",
-        "wsj0/SI_ET_05/440/440c0201.wav", "wsj0/si_et_05/440/440c0202.wav", "wsj0/si_et_20/440/440c0301.wav")  # fmt: skip
+        "wsj0/SI_ET_05/440/440c0201.wav", "wsj0/si_et_05/440/440c0202.wav",
+        "wsj0/si_et_20/440/440c0301.wav")  # fmt: skip
 VOICEBANK = ("clean_trainset_28spk_wav/p226_001.wav", "clean_trainset_28spk_wav/p227_002.wav",
              "clean_trainset_28spk_wav/p287_003.wav", "clean_testset_wav/p232_001.wav",
              "noisy_trainset_28spk_wav/p227_002.wav", "clean_trainset_56spk_wav/p234_001.wav")  # fmt: skip
