@@ -19,8 +19,8 @@ from torch.distributions import Distribution
 from dynvae.distributions import ComplexGaussian, gaussian, kl_per_dimension, standard_normal
 from dynvae.models import DVAE, ELBO, SRNN, ZOO, Latents
 from dynvae.nn import shift
-from dynvae.pretrained.layouts import translate
 from dynvae.pretrained.published import read_published
+from dynvae.pretrained.translation import translate
 
 CHECKPOINTS = {
     **{f"{corpus}_{kind}": f"dvae-se/{corpus}_{kind}" for corpus in ("wsj", "vb") for kind in ("vae", "dkf", "rvae")},

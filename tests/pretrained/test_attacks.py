@@ -236,7 +236,7 @@ for _ in range(50):
         while True:
             dynvae.save(new, folder)
             dynvae.save(old, folder)
-    time.sleep(random.uniform(0, 2 * long))
+    time.sleep(random.uniform(0, 0.8 * long))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     found.add(dynvae.load(folder).z_dim)

@@ -18,8 +18,8 @@ from dynvae.audio import FRONT_ENDS, FrontEnd
 from dynvae.errors import CheckpointError, ConfigError
 from dynvae.models import DVAE, Latents, build
 from dynvae.pretrained import convert
-from dynvae.pretrained.layouts import translate
 from dynvae.pretrained.published import read_published
+from dynvae.pretrained.translation import translate
 
 Weights = dict[str, Tensor]
 

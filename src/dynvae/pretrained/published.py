@@ -19,8 +19,8 @@ from torch import Tensor
 from dynvae.audio import FRONT_ENDS, FrontEnd
 from dynvae.errors import CheckpointError, ConfigError, DynvaeError
 from dynvae.models import DVAE, ZOO
-from dynvae.pretrained.layouts import translate
 from dynvae.pretrained.storage import save
+from dynvae.pretrained.translation import translate
 
 _SPEECH = ("https://github.com/sleglaive/DVAE-speech", "mit")
 _ENHANCEMENT = ("https://github.com/XiaoyuBIE1994/DVAE_SE", "gpl-3.0")

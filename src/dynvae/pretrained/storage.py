@@ -19,7 +19,6 @@ __all__ = ["CONFIG", "FORMAT_VERSION", "WEIGHTS", "read", "save"]
 
 import contextlib
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -39,6 +38,7 @@ from dynvae.errors import CheckpointError, ConfigError, DynvaeError
 from dynvae.files import atomic_write
 from dynvae.models import DVAE, ZOO
 from dynvae.pretrained.card import model_card
+from dynvae.pretrained.construction import construct, fill
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any], dict[str, Tensor]], None]] = {}
 """From format version n to n + 1: changes the configuration and the weights in place."""
 
 _LARGEST_CONFIG = 2**18  # bytes; a real one has a few thousand
-_MOST_LAYERS = 1000
 _LEFT = re.compile(r"model-[0-9a-f]{16}\.safetensors|\.tmp-\d+-[0-9a-f]+\.(json|md|safetensors)")
 _KEYS = ("format_version", "dynvae_version", "model", "arguments", "front_end", "sha256", "card")
 
@@ -138,10 +137,10 @@ def read(directory: str | os.PathLike[str], device: str | torch.device = "cpu") 
     for version in range(config["format_version"], FORMAT_VERSION):
         MIGRATIONS[version](config, state)
     with _blame(directory / CONFIG):
-        model = _build(config["model"], config["arguments"])
+        model = construct(config["model"], config["arguments"])
         if config["front_end"] is not None:
             model.front_end = FrontEnd.from_dict(config["front_end"])
-    _fill(model, state, directory / WEIGHTS)
+    fill(model, state, directory / WEIGHTS)
     return model.to(device).eval()
 
 
@@ -218,51 +217,6 @@ def _mismatch(directory: Path, expected: str) -> CheckpointError:
 
 def _pending(directory: Path, digest: str) -> Path:
     return directory / f"model-{digest[:16]}.safetensors"
-
-
-def _build(name: str, arguments: dict[str, Any]) -> DVAE:
-    """The model without storage for its weights: whatever sizes are asked for, nothing is allocated.
-
-    Raises:
-        CheckpointError: the class is not in the registry, or does not take such arguments.
-    """
-    if name not in ZOO:
-        near = get_close_matches(name, ZOO, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(ZOO)}"
-        raise CheckpointError(f"there is no model '{name[:80]}'; {hint}")
-    known = [
-        parameter.name
-        for kind in (ZOO[name], DVAE)
-        for parameter in list(inspect.signature(kind.__init__).parameters.values())[1:]
-        if parameter.kind is not parameter.VAR_KEYWORD
-    ]
-    for key, value in arguments.items():
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(dict.fromkeys(known))}"
-            raise CheckpointError(f"a {name} takes no argument '{key[:80]}'; {hint}")
-        layers = len(value) if isinstance(value, list) else value if key == "rnn_layers" else 0
-        if isinstance(layers, int) and layers > _MOST_LAYERS:
-            raise CheckpointError(f"'{key}' asks for {layers} layers; more than {_MOST_LAYERS} are not believed")
-    with torch.device("meta"):
-        return ZOO[name](**arguments)
-
-
-def _fill(model: DVAE, state: dict[str, Tensor], path: Path) -> None:
-    """Give a model its weights, once every name and shape is known to fit."""
-    wanted = model.state_dict()
-    for problem, names in (("misses", set(wanted) - set(state)), ("has unknown", set(state) - set(wanted))):
-        if names:
-            shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise CheckpointError(f"{path} {problem} weights ({shown[:240]}); {CONFIG} describes another model")
-    for name, place in wanted.items():
-        value = state[name]
-        if value.shape != place.shape or value.is_floating_point() != place.is_floating_point():
-            raise CheckpointError(
-                f"{path}: {name} is {value.dtype} {tuple(value.shape)}, {CONFIG} wants {place.dtype} "
-                f"{tuple(place.shape)}; the two do not belong together"
-            )
-    model.load_state_dict(state, assign=True)
 
 
 @contextlib.contextmanager
