@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynvae.report.graphs import dependency_figure, draw_graph
 from dynvae.report.plots import (
     kl_bars,
     latent_trajectories,
@@ -16,6 +17,8 @@ from dynvae.report.tables import Entry, Ticks, to_csv, to_html, to_markdown
 __all__ = [
     "Entry",
     "Ticks",
+    "dependency_figure",
+    "draw_graph",
     "kl_bars",
     "latent_trajectories",
     "learning_curves",
