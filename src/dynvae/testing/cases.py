@@ -1,0 +1,143 @@
+"""What the checks share: plausible observations, the results of a model as plain tensors, and their comparison."""
+
+from __future__ import annotations
+
+__all__ = [
+    "Check",
+    "applies_to",
+    "assert_equal",
+    "ensure",
+    "gradients",
+    "ladder",
+    "moments",
+    "observations",
+    "pick",
+    "results",
+    "seeded",
+]
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
+
+from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood
+from dynvae.models import DVAE, Latents
+from dynvae.nn import time_mask
+
+Check = Callable[[DVAE, torch.Generator], None]
+"""A check takes a model, which it may spoil, and a source of randomness; it raises if something is wrong."""
+
+
+def applies_to(condition: Callable[[DVAE], bool]) -> Callable[[Check], Check]:
+    """Mark a check that makes sense for some models only."""
+
+    def mark(check: Check) -> Check:
+        check.applies = condition  # type: ignore[attr-defined]
+        return check
+
+    return mark
+
+
+def ensure(condition: bool | Tensor, message: str) -> None:
+    """Raise AssertionError with the message unless the condition holds (python -O does not switch this off)."""
+    if not bool(condition):
+        raise AssertionError(message)
+
+
+def observations(model: DVAE, batch: int, time: int, generator: torch.Generator) -> Tensor:
+    """Random frames that the model's likelihood could have made, ``(batch, time, x_dim)`` in float64."""
+    shape = (batch, time, model.x_dim)
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if isinstance(model.observation, BernoulliLikelihood):
+        return (uniform < 0.5).double()
+    if isinstance(model.observation, ComplexGaussianLikelihood) or model.input_transform == "log":
+        return -torch.log1p(-uniform) * (2 * normal[..., :1]).exp()  # spectra of changing loudness
+    return normal
+
+
+def ladder(batch: int, time: int) -> Tensor:
+    """Lengths time, time - 1, ... down to 1, over and over."""
+    return time - torch.arange(batch) % time
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A new source of randomness."""
+    return torch.Generator().manual_seed(seed)
+
+
+def moments(distribution: Distribution) -> Tensor:
+    """All that tells the laws of the family apart: mean and variances (covariances where they are not zero)."""
+    mean = distribution.mean
+    if isinstance(distribution, MultivariateNormal):
+        return torch.cat([mean, distribution.covariance_matrix.flatten(-2)], -1)
+    return torch.cat([mean, distribution.variance], -1)
+
+
+def pick(latents: Latents, index: slice, frames: int | None = None) -> Latents:
+    """Some sequences of a batch of latents, cut to their first frames."""
+    return Latents(latents.z[index, :frames], None if latents.w is None else latents.w[index])
+
+
+def results(model: DVAE, x: Tensor, lengths: Tensor | None, noise: Latents) -> dict[str, Tensor]:
+    """What a user can get from a batch, with all padding zeroed, by name."""
+    elbo = model.elbo(x, lengths, noise=noise)
+    posterior = model.posterior(x, lengths, noise=noise)
+    prior, likelihood = model.generative(posterior.latents, x, lengths)
+    named = {
+        "the posterior": moments(posterior.z),
+        "the latents": posterior.latents.z,
+        "the prior": moments(prior),
+        "the likelihood": moments(likelihood),
+        "the resynthesis": model.resynthesize(x, lengths, noise=noise).mean,
+        "the resynthesis in generation mode": model.resynthesize(x, lengths, noise=noise, mode="generation").mean,
+    }
+    if lengths is not None:
+        valid = time_mask(lengths, x.shape[1]).unsqueeze(-1)
+        named = {name: tensor.where(valid, 0) for name, tensor in named.items()}
+    named |= {"the log-likelihood term": elbo.log_likelihood, "the KL term": elbo.kl, "the ELBO": elbo.total}
+    if posterior.w is not None:
+        named["q(w | x)"] = moments(posterior.w)
+    return named
+
+
+def gradients(scalar: Tensor, inputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Derivatives of a scalar, zero where it does not depend on an input."""
+    inputs = tuple(inputs)
+    if not scalar.requires_grad:
+        return tuple(torch.zeros_like(tensor) for tensor in inputs)
+    return torch.autograd.grad(scalar, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)
+
+
+def assert_equal(
+    actual: Tensor | Mapping[str, Tensor],
+    expected: Tensor | Mapping[str, Tensor],
+    what: str,
+    *,
+    rtol: float = 1e-9,
+    atol: float = 1e-10,
+) -> None:
+    """Compare tensors, or all tensors of two mappings, and say what differs and by how much.
+
+    Raises:
+        AssertionError: they differ by more than rounding, or in shape, or one of them is not finite.
+    """
+    if isinstance(actual, Mapping):
+        assert isinstance(expected, Mapping)
+        ensure(actual.keys() == expected.keys(), f"{what}: there are {set(actual)} instead of {set(expected)}")
+        for name in actual:
+            assert_equal(actual[name], expected[name], f"{what}: {name}", rtol=rtol, atol=atol)
+        return
+    assert isinstance(expected, Tensor)
+    ensure(actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+    ensure(actual.isfinite().all() & expected.isfinite().all(), f"{what}: values that are not finite")
+    error = (actual - expected).abs()
+    excess = error - (atol + rtol * expected.abs())
+    if error.numel() and excess.max() > 0:
+        worst = int(excess.argmax())
+        raise AssertionError(
+            f"{what}: differs by up to {error.max().item():.3g}, "
+            f"e.g. {actual.flatten()[worst].item():.9g} instead of {expected.flatten()[worst].item():.9g}"
+        )
