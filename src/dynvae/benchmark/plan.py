@@ -182,9 +182,9 @@ class Job:
 
     def training_settings(self) -> dict[str, Any]:
         """What must not have changed for a run to go on: all but its length and its manner of working."""
-        free = ("epochs", "max_steps", "patience", "free_running_end", "kl_start", "kl_warmup", "save_minutes", "workers",
-                "threads", "valid_frames")  # fmt: skip
-        train = {name: value for name, value in self.train.items() if name not in free}
+        length = ("epochs", "max_steps", "patience", "free_running_end", "kl_start", "kl_warmup")
+        manner = ("save_minutes", "workers", "threads", "valid_frames")
+        train = {name: value for name, value in self.train.items() if name not in length + manner}
         return {"data": self.data, "front_end": self.front_end, "model": dict(self.model), "init": self.init, **train}
 
 
@@ -203,7 +203,8 @@ def plan(config: BenchmarkConfig, data: str) -> list[Job]:
     for name in config.models:  # what a row starts from is trained too, though the table does not ask for it
         if (source := ROWS[name].init) and source not in names:
             names.append(source)
-    names.sort(key=lambda name: (bool(ROWS[name].init), name not in {ROWS[other].init for other in names}))
+    sources = {ROWS[name].init for name in names}
+    names.sort(key=lambda name: (bool(ROWS[name].init), name not in sources))
     jobs = [_job(config, data, ROWS[name], seed, runs) for seed in config.seeds for name in names]
     jobs.sort(key=lambda job: names.index(job.row))
     for job in jobs:

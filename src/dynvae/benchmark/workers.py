@@ -57,7 +57,7 @@ class _Process:
         }
         # In a session of its own, so that Ctrl-C reaches it once, through us: a second signal would not let it save.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dynvae.benchmark.job", str(job.path / "job.json")],
+            _command(job),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
             start_new_session=True, text=True, errors="replace",
         )  # fmt: skip
@@ -66,8 +66,8 @@ class _Process:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        with (self.job.path / "log.txt").open("a", encoding="utf-8") as log:
-            for line in self.process.stdout:
+        with self.process.stdout as lines, (self.job.path / "log.txt").open("a", encoding="utf-8") as log:
+            for line in lines:
                 log.write(line)
                 log.flush()
                 text = line.strip()
@@ -97,6 +97,10 @@ class _Process:
         """End it at once."""
         self.process.kill()
         self.process.wait()
+
+
+def _command(job: Job) -> list[str]:
+    return [sys.executable, "-m", "dynvae.benchmark.job", str(job.path / "job.json")]
 
 
 def run_jobs(jobs: Sequence[Job], *, at_once: int, threads: int, say: Callable[[str], None]) -> dict[str, str]:
