@@ -250,9 +250,9 @@ def _check_old(job: Job) -> None:
     except (ValueError, TypeError, KeyError):
         raise ConfigError(f"{file} cannot be read; remove {job.folder}, or choose another --out") from None
     new = Job.from_json(job.to_json()).training_settings()
-    for name in {**old, **new}:
-        if old.get(name) != new.get(name):
+    for name, before in old.items():  # what an older version did not know had its default then
+        if before != new.get(name):
             raise ConfigError(
-                f"{job.folder} was begun with {name} = {old.get(name)}, now it is {new.get(name)}; "
+                f"{job.folder} was begun with {name} = {before}, now it is {new.get(name)}; "
                 "remove it, or choose another --out"
             )
