@@ -69,13 +69,14 @@ def bound_log_variance(log_variance: Tensor, limit: float = LATENT_LOG_VARIANCE_
 
 
 def diagonal_normal(mean: Tensor, log_variance: Tensor) -> Independent:
-    """N(mean, diag(exp(log_variance))) over the last axis."""
+    """N(mean, diag(exp(log_variance))) over the last axis, in float32 or better."""
+    mean, log_variance = _at_least_single(mean), _at_least_single(log_variance)
     return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
 
 
 def gaussian(packed: Tensor) -> Independent:
     """The Gaussian whose mean and (bounded) log-variance are the two halves of the last axis of ``packed``."""
-    mean, log_variance = _at_least_single(packed).chunk(2, dim=-1)
+    mean, log_variance = packed.chunk(2, dim=-1)
     return diagonal_normal(mean, bound_log_variance(log_variance))
 
 
@@ -247,7 +248,7 @@ class FixedGaussianLikelihood(Likelihood):
     std: float = 1.0
 
     def __call__(self, packed: Tensor) -> Independent:
-        mean = _at_least_single(packed)
+        mean = _at_least_single(packed)  # also for the constant, which half precision would round
         return diagonal_normal(mean, torch.full_like(mean, 2 * math.log(self.std)))
 
 

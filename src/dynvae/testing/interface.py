@@ -208,9 +208,13 @@ def check_autocast(model: DVAE, generator: torch.Generator) -> None:
     noise = single.draw_noise(4, 3, generator)
     expected = single.elbo(x, noise=noise).per_frame.detach()
     with torch.autocast("cpu", dtype=torch.bfloat16):
+        posterior = single.posterior(x, noise=noise)
+        prior, likelihood = single.generative(posterior.latents, x)
         elbo = single.elbo(x, noise=noise)
         iwae = single.iwae(x, samples=2, generator=generator)
         single.elbo(x, free_running=1.0, noise=noise)
+    for name, law in (("posterior", posterior.z), ("prior", prior), ("likelihood", likelihood)):
+        ensure(law.mean.dtype == torch.float32, f"the {name} is a law in {law.mean.dtype} under autocast")
     for name, term in (("log-likelihood", elbo.log_likelihood), ("KL", elbo.kl), ("IWAE bound", iwae)):
         ensure(term.dtype == torch.float32, f"the {name} is computed in {term.dtype} under autocast")
         ensure(term.isfinite().all(), f"the {name} is not finite under autocast")

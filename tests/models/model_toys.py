@@ -1,0 +1,50 @@
+"""Every preset in a size at which the whole contract is checked in a second or two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dynvae.models import DVAE, build
+
+X_DIM, Z_DIM = 5, 3
+
+SMALL: dict[str, dict[str, Any]] = {
+    "vae": {"hidden": (7,)},
+    "dkf": {"x_hidden": (6,), "rnn": 5, "z_hidden": (4,), "encoder_hidden": (6,), "decoder_hidden": (6,)},
+    "kvae": {"state_dim": 3, "mixtures": 2, "encoder_hidden": (6,), "mixture_rnn": 4, "decoder_hidden": (6,)},
+    "storn": {
+        "x_hidden": (6,), "encoder_rnn": 5, "encoder_hidden": (6,), "z_hidden": (4,), "past_hidden": (6,),
+        "decoder_rnn": 5, "decoder_hidden": (6,),
+    },
+    "vrnn": {
+        "x_hidden": (6,), "z_hidden": (4,), "rnn": 5, "encoder_hidden": (6,), "prior_hidden": (5,),
+        "decoder_hidden": (6,),
+    },
+    "srnn": {
+        "x_hidden": (6,), "forward_rnn": 5, "hx_hidden": (6,), "backward_rnn": 5, "encoder_hidden": (6,),
+        "prior_hidden": (5,), "decoder_hidden": (6,),
+    },
+    "rvae": {
+        "x_hidden": (6,), "x_rnn": 5, "z_hidden": (4,), "z_rnn": 4, "encoder_hidden": (6,), "latent_hidden": (4,),
+        "decoder_rnn": 5, "decoder_hidden": (6,),
+    },
+    "dsae": {
+        "v_dim": 2, "x_hidden": (6,), "v_rnn": 4, "v_hidden": (5,), "z_rnn": 4, "z_hidden": (5,), "encoder_rnn": 4,
+        "prior_rnn": 4, "decoder_hidden": (6,),
+    },
+}  # fmt: skip
+SMALL["rvae-causal"] = SMALL["rvae"]
+
+
+def bare(name: str) -> dict[str, Any]:
+    """The same with every optional hidden layer left out."""
+    return {key: () if key.endswith("hidden") else value for key, value in SMALL[name].items()}
+
+
+def small(name: str, *, seed: int = 0, **changes: Any) -> DVAE:
+    """A preset with few units and repeatable weights; the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(name, **{"x_dim": X_DIM, "z_dim": Z_DIM, **SMALL[name], **changes})
