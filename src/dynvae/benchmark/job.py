@@ -24,7 +24,7 @@ from dynvae.files import atomic_write
 from dynvae.pretrained import load
 from dynvae.training import TrainConfig, train
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("dynvae.benchmark.job")  # also where this module is __main__
 
 
 def do(job: Job) -> int:

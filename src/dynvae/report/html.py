@@ -31,10 +31,12 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; padding: .3rem 0; }
 th, td { padding: .34rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 thead th { vertical-align: bottom; white-space: normal; border-bottom-width: 2px; }
-th[scope=row], thead th:first-child { text-align: left; } tbody tr:hover { background: var(--tint); }
+th[scope=row], thead th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
+tbody tr:hover, tbody tr:hover th { background: var(--tint); }
 td strong { color: var(--mark); }
 figure { margin: .6rem 0; } figure img { max-width: 100%; height: auto; display: block; border-radius: 6px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: .6rem 1.2rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); gap: .6rem 1.2rem; }
+.pictures { grid-template-columns: repeat(auto-fill, minmax(min(34rem, 100%), 1fr)); }
 .sounds { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: .5rem 1.2rem; }
 .sounds label, .sounds span { display: block; font-size: .88rem; } audio { width: 100%; height: 2.2rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; font-size: .9rem; }
