@@ -120,6 +120,7 @@ def _distributions(jobs: Sequence[Job], out: Path) -> str:
         return ""
     found = {title: files_scores(job, mode) for job, mode, title in _lines(jobs)}
     groups = {title: job.row for job, _, title in _lines(jobs)}
+    hollow = [title for _, mode, title in _lines(jobs) if mode == "generation"]
     parts = []
     for name, label in DRAWN_SCORES.items():
         values = {
@@ -128,10 +129,12 @@ def _distributions(jobs: Sequence[Job], out: Path) -> str:
         }
         if not any(values.values()):
             continue
-        drawing = plots.score_distributions(values, label=label, groups=groups).figure
+        drawing = plots.score_distributions(values, label=label, groups=groups, hollow=hollow).figure
         save(drawing, out / "plots" / f"scores-{name}.png")
         parts.append(html.figure_of(drawing, f"{label} of every test file for each model; the table holds the means"))
-    caption = "Every dot is a test file; the diamond is their mean, the bar its 95 % interval."
+    caption = (
+        "Every dot is a test file; the diamond is their mean (hollow: generation mode), the bar its 95 % interval."
+    )
     return html.section("distributions", "Distributions", f"<p>{caption}</p>", *parts)
 
 

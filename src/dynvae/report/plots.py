@@ -16,7 +16,7 @@ __all__ = [
 import csv
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +246,7 @@ def score_distributions(
     label: str = "",
     summaries: Mapping[str, Summary] | None = None,
     groups: Mapping[str, str] | None = None,
+    hollow: Collection[str] = (),
 ) -> Any:
     """The scores of all files, a line a model: every file a dot, the mean with its 95 % interval on top.
 
@@ -255,6 +256,7 @@ def score_distributions(
         label: name and unit of the score.
         summaries: means and intervals, where they are known already.
         groups: what gives a line its colour, e.g. the model of a line for one mode; its own name by default.
+        hollow: lines whose diamonds are not filled, to tell them from others of the same colour.
     """
     ax = axes(ax, 7, 0.9 + 0.32 * len(scores))
     groups = groups or {name: name for name in scores}
@@ -270,7 +272,8 @@ def score_distributions(
             continue
         if summary.low is not None and summary.high is not None:
             ax.plot([summary.low, summary.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
-        ax.plot(summary.mean, place, "D", color=colour, markeredgecolor="white", markeredgewidth=0.8, markersize=6.5)
+        fill, edge, width = ("white", colour, 1.6) if name in hollow else (colour, "white", 0.8)
+        ax.plot(summary.mean, place, "D", color=fill, markeredgecolor=edge, markeredgewidth=width, markersize=6.5)
     ax.set_yticks(range(len(scores)), list(scores))
     ax.set_ylim(len(scores) - 0.5, -0.5)
     ax.set_xlabel(label)
