@@ -10,6 +10,7 @@ import pytest
 
 from dynvae.benchmark import ROWS, BenchmarkConfig
 from dynvae.benchmark.plan import Job, plan
+from dynvae.benchmark.results import result_of
 from dynvae.errors import ConfigError
 from dynvae.training import TrainConfig
 
@@ -107,6 +108,18 @@ def test_a_run_that_was_begun_goes_on_with_more_epochs_but_not_with_other_settin
         plan(config(tmp_path, models=("vae",), train=TrainConfig(lr=0.01)), "/speech")
     with pytest.raises(ConfigError, match="was begun with data = /speech"):
         plan(config(tmp_path, models=("vae",)), "/other")
+
+
+def test_a_folder_may_be_moved(tmp_path: Path) -> None:
+    there = plan(config(tmp_path / "there", models=("srnn-ss",)), "/speech")
+    for job in there:
+        note(job)
+        (job.path / "result.json").write_text(json.dumps({"job": job.to_json()}))
+    (tmp_path / "there").rename(tmp_path / "here")
+    here = plan(config(tmp_path / "here", models=("srnn-ss",)), "/speech")
+    assert [job.identity for job in here] == [job.identity for job in there]
+    assert all(result_of(job) for job in here)
+    assert not any(result_of(job) for job in there)
 
 
 def test_a_damaged_note_is_named(tmp_path: Path) -> None:

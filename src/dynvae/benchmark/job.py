@@ -33,7 +33,6 @@ def do(job: Job) -> int:
     Raises:
         DynvaeError: it cannot be done.
     """
-    _note(job)
     resume = _can_resume(job)
     outcome = train(
         ROWS[job.row].model,
@@ -77,12 +76,6 @@ def do(job: Job) -> int:
     with atomic_write(job.path / RESULT) as temp:
         temp.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
-
-
-def _note(job: Job) -> None:
-    """Leave the settings in the folder, for those who come later."""
-    with atomic_write(job.path / "job.json") as temp:
-        temp.write_text(json.dumps(job.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _can_resume(job: Job) -> bool:

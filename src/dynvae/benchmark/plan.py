@@ -180,12 +180,18 @@ class Job:
         """The inverse of :meth:`to_json`."""
         return cls(**{**plain, "modes": tuple(plain["modes"]), "metrics": tuple(plain["metrics"])})
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Plain values that stay the same when the folder of the benchmark is moved."""
+        return {**self.to_json(), "folder": self.name, "init": Path(self.init).name}
+
     def training_settings(self) -> dict[str, Any]:
         """What must not have changed for a run to go on: all but its length and its manner of working."""
         length = ("epochs", "max_steps", "patience", "free_running_end", "kl_start", "kl_warmup")
         manner = ("save_minutes", "workers", "threads", "valid_frames")
         train = {name: value for name, value in self.train.items() if name not in length + manner}
-        return {"data": self.data, "front_end": self.front_end, "model": dict(self.model), "init": self.init, **train}
+        names = ("data", "front_end", "model", "init")
+        return {**{name: self.identity[name] for name in names}, **train}
 
 
 def plan(config: BenchmarkConfig, data: str) -> list[Job]:

@@ -26,9 +26,9 @@ Results = Mapping[str, Mapping[str, Any] | None]
 
 def result_of(job: Job) -> dict[str, Any] | None:
     """What an earlier run of exactly this job has left, if it came to its end."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         result: dict[str, Any] = json.loads((job.path / RESULT).read_text(encoding="utf-8"))
-        if result.get("job") == job.to_json():
+        if Job.from_json(result["job"]).identity == job.identity:
             return result
     return None
 
