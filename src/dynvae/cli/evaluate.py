@@ -123,7 +123,8 @@ def _show(found: Evaluation, settings: Any, out: Path, autoregressive: bool) -> 
     mode = settings.mode if autoregressive else "not autoregressive"
     latents = "posterior means" if settings.latents == "mean" else f"sampled latents, seed {settings.seed}"
     title = f"{settings.model} on {settings.data} ({settings.split}): {mode}, {latents}"
-    table = Table(title=Text(title), title_justify="left")
+    caption = f"{', '.join(LABELS[name] for name in found.scores if name in LABELS)}: nats per frame"
+    table = Table(title=Text(title), title_justify="left", caption=caption, caption_justify="left")
     for heading in ("", "mean", "95 % interval", "median", "n", "failed"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, summary in found.scores.items():
@@ -141,7 +142,7 @@ def _show(found: Evaluation, settings: Any, out: Path, autoregressive: bool) -> 
         print(
             f"{timing['files']} files, {timing['sound_seconds'] / 60:.1f} min of speech, in "
             f"{timing['wall_seconds']:.1f} s: model {timing['model_seconds']:.1f} s; scores "
-            f"{timing['score_seconds']:.1f} s of processor time, {timing['score_seconds'] / timing['files']:.2f} a file"
+            f"{timing['score_seconds']:.1f} s in all, {timing['score_seconds'] / timing['files']:.2f} a file"
         )
     if timing["files"] < len(found.files):
         print(f"{len(found.files) - timing['files']:.0f} files had been measured before")
@@ -153,14 +154,14 @@ def _label(name: str) -> str:
         metric = METRICS[name]
         unit = f" ({metric.unit})" if metric.unit else ""
         return f"{metric.label}{unit} {MARKS[metric.higher_is_better]}"
-    return f"{LABELS[name]} (nats/frame) {MARKS[name in ('elbo', 'log_likelihood')]}"
+    return f"{LABELS[name]} {MARKS[name in ('elbo', 'log_likelihood')]}"
 
 
 def _cells(name: str, summary: Summary) -> list[str]:
     failed = sum(summary.failures.values())
     if summary.mean is None or summary.median is None:
         return ["–", "–", "–", str(summary.n), str(failed)]
-    digits = {"rmse": 4, "stoi": 3, "estoi": 3}.get(name, 2)
+    digits = {"rmse": 4, "stoi": 3, "estoi": 3}.get(name, 1 if name in LABELS else 2)
     interval = "–"
     if summary.low is not None and summary.high is not None:
         interval = f"{summary.low:.{digits}f} … {summary.high:.{digits}f}"
