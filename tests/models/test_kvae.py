@@ -101,16 +101,16 @@ def test_the_first_pseudo_observation_does_not_move_the_first_state() -> None:
     assert torch.equal(first.mean[:, 0], torch.zeros(3, 3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("lr", [2e-3, 1e-2])
-def test_training_in_float32_is_stable(lr: float) -> None:
+@pytest.mark.parametrize(("lr", "steps"), [(2e-3, 200), (1e-2, 60)])
+def test_training_in_float32_is_stable(lr: float, steps: int) -> None:
     """The published one lost positive definiteness within a few steps at 2e-3, and was trained at 3e-6."""
     model = small("kvae", x_dim=32, z_dim=8, state_dim=8, mixtures=5, mixture_rnn=16, decoder_hidden=(32,))
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     bounds = []
-    for _ in range(200):
-        loudness = (3 * torch.randn(8, 16, 1, generator=generator)).exp()
-        x = loudness * -torch.rand(8, 16, 32, generator=generator).clamp(min=1e-6).log()
+    for _ in range(steps):
+        loudness = (3 * torch.randn(8, 12, 1, generator=generator)).exp()
+        x = loudness * -torch.rand(8, 12, 32, generator=generator).clamp(min=1e-6).log()
         loss = -model.elbo(x, generator=generator).per_frame
         optimizer.zero_grad()
         loss.backward()
@@ -120,3 +120,6 @@ def test_training_in_float32_is_stable(lr: float) -> None:
         bounds.append(-loss.item())
     assert torch.tensor(bounds).isfinite().all()
     assert sum(bounds[-20:]) > sum(bounds[:20])
+    with torch.no_grad():
+        long = -torch.rand(1, 600, 32, generator=generator).clamp(min=1e-6).log()
+        assert model.elbo(long, generator=generator).total.isfinite().all()
