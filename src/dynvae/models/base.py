@@ -16,8 +16,7 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,97 +33,10 @@ from dynvae.distributions import (
     standard_normal,
 )
 from dynvae.errors import ConfigError
+from dynvae.models.values import ELBO, Frame, Generated, Latents, Posterior
 from dynvae.nn import time_mask
 
 Mode = Literal["teacher-forced", "generation"]
-
-
-class Latents(NamedTuple):
-    """Values of the latents of a batch of sequences, or the standard normal noise that makes them.
-
-    Attributes:
-        z: a vector a frame, ``(batch, time, z_dim)``.
-        w: a vector a sequence, ``(batch, w_dim)``, for models that have one (DSAE calls it v).
-    """
-
-    z: Tensor
-    w: Tensor | None = None
-
-
-class Posterior(NamedTuple):
-    """What an encoder says about the latents of a batch of sequences.
-
-    Attributes:
-        latents: one sample, reparameterised.
-        z: q(z_t | z_<t, x) along that sample, batch shape ``(batch, time)``.
-        w: q(w | x), batch shape ``(batch,)``, for models that have a sequence-level latent.
-    """
-
-    latents: Latents
-    z: Distribution
-    w: Distribution | None = None
-
-
-class Frame(NamedTuple):
-    """One frame of ancestral generation: the laws it was drawn from, and what was drawn."""
-
-    prior: Distribution
-    z: Tensor
-    likelihood: Distribution
-    x: Tensor
-
-
-class Generated(NamedTuple):
-    """Sequences drawn from a model: ``x`` was fed back, ``mean`` is E[x_t | ...], both ``(batch, time, x_dim)``."""
-
-    x: Tensor
-    mean: Tensor
-    latents: Latents
-
-
-@dataclass(frozen=True)
-class ELBO:
-    r"""The evidence lower bound of each sequence, split into its terms, in nats, every constant kept.
-
-    .. math:: \mathcal L = \sum_t \mathbb E_q[\ln p(x_t | \cdot)]
-              - \sum_t \mathbb E_q[D_{KL}(q(z_t | \cdot) \| p(z_t | \cdot))] - D_{KL}(q(w | x) \| p(w))
-
-    (Girin et al., 2021, eq. 4.17.) Padded frames are exactly zero in every term.
-
-    Attributes:
-        log_likelihood: ``(batch, time)``.
-        kl: ``(batch, time, z_dim)``, or ``(batch, time, 1)`` where the prior's covariance is full.
-        kl_w: ``(batch,)``, or None.
-        lengths: ``(batch,)``.
-    """
-
-    log_likelihood: Tensor
-    kl: Tensor
-    kl_w: Tensor | None
-    lengths: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """The bound of each sequence, ``(batch,)``, in nats."""
-        total = self.log_likelihood.sum(-1) - self.kl.sum((-2, -1))
-        return total if self.kl_w is None else total - self.kl_w
-
-    @property
-    def per_frame(self) -> Tensor:
-        """The bound in nats per frame, over all valid frames of the batch."""
-        return self.total.sum() / self.lengths.sum()
-
-    def terms(self) -> dict[str, Tensor]:
-        """``elbo``, ``log_likelihood``, ``kl`` and, where there is one, ``kl_w``: scalars in nats per frame."""
-        frames = self.lengths.sum()
-        terms = {
-            "elbo": self.per_frame,
-            "log_likelihood": self.log_likelihood.sum() / frames,
-            "kl": self.kl.sum() / frames,
-        }
-        if self.kl_w is not None:
-            terms["kl_w"] = self.kl_w.sum() / frames
-        return terms
 
 
 class DVAE(nn.Module, ABC):
