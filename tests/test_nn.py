@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dynvae.errors import ConfigError
 from dynvae.nn import MLP, Recurrent, full_precision, reverse_valid, shift, time_mask
 
 LENGTHS = torch.tensor([6, 4, 1])
@@ -178,6 +179,13 @@ def test_mlp_dropout_spares_the_output() -> None:
     assert not torch.equal(mlp(x), mlp(x))
     assert (mlp(x) != 0).all()
     assert torch.equal(mlp.eval()(x), mlp(x))
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no activation 'tan'; there are tanh, relu"):
+        MLP(4, (5,), activation="tan")
+    with pytest.raises(ConfigError, match="at least one layer, not 0"):
+        Recurrent(4, 5, layers=0)
 
 
 def test_full_precision_switches_autocast_off() -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-__all__ = ["MLP", "CellState", "Recurrent", "full_precision", "reverse_valid", "shift", "time_mask"]
+__all__ = ["MLP", "CellState", "Direction", "Recurrent", "full_precision", "reverse_valid", "shift", "time_mask"]
 
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dynvae.errors import ConfigError
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU
 }  # fmt: skip
+
+Direction = Literal["forward", "backward", "both"]
+"""Which way a recurrent network runs in time: it sees the past, the future, or both."""
 
 CellState = tuple[Tensor, ...]
 """Hidden states of all layers, then (for an LSTM) their cell states: each ``(batch, hidden)``."""
@@ -74,6 +79,9 @@ class MLP(nn.Module):
         out_features: size of a last linear layer without activation; none by default.
         activation: name in ``ACTIVATIONS``.
         dropout: probability of dropping a hidden unit.
+
+    Raises:
+        ConfigError: the activation is unknown.
     """
 
     def __init__(
@@ -86,6 +94,8 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"there is no activation '{activation}'; there are {', '.join(ACTIVATIONS)}")
         sizes = [in_features, *hidden, *([] if out_features is None else [out_features])]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.hidden_layers = len(hidden)
@@ -94,23 +104,26 @@ class MLP(nn.Module):
         self.out_features = sizes[-1]
         # torch's own default keeps a third of the variance at each layer: in a deep decoder of tanh units the signal
         # dies, and training stays for long where z carries nothing.
-        gain = nn.init.calculate_gain(activation) if activation in ("tanh", "relu", "leaky_relu") else math.sqrt(2.0)
-        for layer in self.layers[: self.hidden_layers]:
+        gain = nn.init.calculate_gain(activation) if activation in ("tanh", "relu", "leaky_relu") else math.sqrt(2.0)  # type: ignore[arg-type]
+        for layer in self._linears()[: self.hidden_layers]:
             nn.init.xavier_uniform_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
+
+    def _linears(self) -> list[nn.Linear]:
+        return cast(list[nn.Linear], list(self.layers))
 
     def hoist(self, known: Tensor) -> Tensor:
         """The first layer's product with its first ``known.shape[-1]`` inputs, and its bias."""
         if not len(self.layers):
             return known
-        first = self.layers[0]
+        first = self._linears()[0]
         return F.linear(known, first.weight[:, : known.shape[-1]], first.bias)
 
     def forward(self, x: Tensor, hoisted: Tensor | None = None) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``; with ``hoisted``, x is only what hoist did not see."""
         if hoisted is not None and not len(self.layers):
             return torch.cat([hoisted, x], dim=-1)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._linears()):
             if index == 0 and hoisted is not None:
                 x = hoisted + F.linear(x, layer.weight[:, layer.in_features - x.shape[-1] :])
             else:
@@ -133,6 +146,9 @@ class Recurrent(nn.Module):
         direction: ``"forward"`` (sees the past), ``"backward"`` (sees the future) or ``"both"``.
         cell: ``"lstm"`` or ``"rnn"`` (tanh).
         dropout: between layers.
+
+    Raises:
+        ConfigError: there is no layer.
     """
 
     def __init__(
@@ -141,11 +157,13 @@ class Recurrent(nn.Module):
         hidden: int,
         *,
         layers: int = 1,
-        direction: Literal["forward", "backward", "both"] = "forward",
+        direction: Direction = "forward",
         cell: Literal["lstm", "rnn"] = "lstm",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if layers < 1:
+            raise ConfigError(f"a recurrent network has at least one layer, not {layers}")
         make = {"lstm": nn.LSTM, "rnn": nn.RNN}[cell]
         self.directions = {"forward": (False,), "backward": (True,), "both": (False, True)}[direction]
         self.out_features = hidden * len(self.directions)
@@ -157,9 +175,13 @@ class Recurrent(nn.Module):
         self.cell = cell
         self.hidden = hidden
 
+    def _runs(self) -> list[list[Any]]:
+        """The :class:`torch.nn.LSTM` or :class:`torch.nn.RNN` of each layer and direction."""
+        return [list(layer) for layer in cast(list[nn.ModuleList], list(self.layers))]
+
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Run over whole sequences: ``(batch, time, in_features)`` to ``(batch, time, out_features)``."""
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._runs()):
             if index:
                 x = self.dropout(x)
             runs = []
@@ -182,13 +204,13 @@ class Recurrent(nn.Module):
 
     def start(self, batch: int, like: Tensor | None = None) -> CellState:
         """The zero state of a run of ``batch`` sequences, in the type and place of ``like`` (default: the weights)."""
-        like = self.layers[0][0].weight_hh_l0 if like is None else like
+        like = self._runs()[0][0].weight_hh_l0 if like is None else like
         zero = like.new_zeros(batch, self.hidden)
         return (zero,) * (len(self.layers) * (2 if self.cell == "lstm" else 1))
 
     def hoist(self, known: Tensor) -> Tensor:
         """The first layer's gate pre-activations from its first ``known.shape[-1]`` inputs, and its biases."""
-        run = self.layers[0][0]
+        run = self._runs()[0][0]
         return F.linear(known, run.weight_ih_l0[:, : known.shape[-1]], run.bias_ih_l0 + run.bias_hh_l0)
 
     def step(self, x: Tensor, state: CellState, hoisted: Tensor | None = None) -> tuple[Tensor, CellState]:
@@ -201,7 +223,7 @@ class Recurrent(nn.Module):
             raise ValueError("only a forward run can be stepped: the others need the future")
         count = len(self.layers)
         hidden, cells = list(state[:count]), list(state[count:])
-        for index, (run,) in enumerate(self.layers):
+        for index, (run,) in enumerate(self._runs()):
             if index:
                 x = self.dropout(x)
             weights = (run.weight_ih_l0, run.weight_hh_l0, run.bias_ih_l0, run.bias_hh_l0)

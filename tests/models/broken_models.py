@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from model_toys import SMALL, X_DIM, Z_DIM, small
 from torch import nn
+from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import ComplexGaussian, FixedGaussianLikelihood, diagonal_normal
+from dynvae.distributions import ComplexGaussian, FixedGaussianLikelihood
 from dynvae.models import DVAE, ELBO, SRNN, Latents
 from dynvae.nn import shift
 
@@ -143,7 +144,7 @@ class HalfPrecisionDivergence(SRNN):
         _, likelihood = super().generative(latents, x, lengths)
         h = self._past(self.features(x, lengths))
         mean, log_variance = self.prior_net(torch.cat([h, shift(latents.z)], -1)).chunk(2, -1)
-        return diagonal_normal(mean, log_variance.tanh()), likelihood
+        return Independent(Normal(mean, log_variance.exp()), 1), likelihood
 
 
 @breaks("check_dropout")
@@ -390,5 +391,5 @@ class NarrowSamples(SRNN):
 
     def step_prior(self, state) -> Any:
         prior = super().step_prior(state).base_dist
-        narrow = torch.distributions.Normal(prior.loc, 0.8 * prior.scale)
-        return torch.distributions.Independent(narrow, 1)
+        narrow = Normal(prior.loc, 0.8 * prior.scale)
+        return Independent(narrow, 1)

@@ -11,7 +11,7 @@ from broken_models import BROKEN
 from model_toys import bare, small
 
 from dynvae.errors import ConfigError
-from dynvae.models import DVAE, PRESETS
+from dynvae.models import DVAE, PRESETS, SRNN
 from dynvae.testing import CHECKS, LinearGaussianDVAE, check_dvae, parametrize_checks, run_check
 
 NAMES = [check.__name__ for check in CHECKS]
@@ -85,6 +85,20 @@ def test_a_model_from_outside_the_zoo() -> None:
     report = check_dvae(LinearGaussianDVAE(looseness=1.2))
     assert report
     assert set(report.not_applicable) == {"check_save_load", "check_dropout"}
+
+
+def test_subclasses_record_their_config() -> None:
+    class Renamed(SRNN):
+        """Nothing of its own."""
+
+    class Narrow(SRNN):
+        def __init__(self, x_dim: int, *, width: int = 6) -> None:
+            super().__init__(x_dim, 2, forward_rnn=width, backward_rnn=width)
+
+    assert Renamed(4, 2).config == SRNN(4, 2).config
+    assert Narrow(4).config == {"x_dim": 4, "width": 6}
+    check_dvae(Renamed(4, 2), ["check_config", "check_state_dict"])
+    check_dvae(Narrow(4), ["check_config", "check_state_dict"])
 
 
 # ---- the battery itself --------------------------------------------------------------------------------------------

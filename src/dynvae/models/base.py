@@ -292,7 +292,7 @@ class DVAE(nn.Module, ABC):
         if latents not in ("sample", "mean"):
             raise ConfigError(f"the latents can be sample or mean, not '{latents}'")
         x, _, ragged, _ = self._prepare(x, lengths)
-        noise = self.draw_noise(*x.shape[:2], generator) if noise is None else noise
+        noise = self.draw_noise(x.shape[0], x.shape[1], generator) if noise is None else noise
         if latents == "mean":
             noise = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
         inferred = self.posterior(x, ragged, noise=noise).latents
@@ -354,7 +354,9 @@ class DVAE(nn.Module, ABC):
             mean = likelihood.mean
             x = mean if feedback == "mean" else draw(likelihood, generator)
             state = self.advance(state, z, x)
-            xs.append(x), means.append(mean), zs.append(z)
+            xs.append(x)
+            means.append(mean)
+            zs.append(z)
         return Generated(torch.stack(xs, 1), torch.stack(means, 1), Latents(torch.stack(zs, 1), w))
 
     def _sample_all_at_once(

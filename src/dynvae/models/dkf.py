@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import bound_log_variance, diagonal_normal, gaussian, reparameterize
 from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, Recurrent, shift
+from dynvae.nn import MLP, Direction, Recurrent, shift
 
 
 class GatedTransition(nn.Module):
@@ -88,7 +88,7 @@ class DKF(DVAE):
         if bidirectional:
             self.dependencies = Dependencies(prior="z[t-1]", likelihood="z[t]", posterior="z[t-1], x[1:T]")
         self.x_net = MLP(x_dim, x_hidden, **options)
-        direction = "both" if bidirectional else "backward"
+        direction: Direction = "both" if bidirectional else "backward"
         self.x_rnn = Recurrent(self.x_net.out_features, rnn, layers=rnn_layers, direction=direction, dropout=dropout)
         self.z_net = MLP(z_dim, z_hidden, rnn, **options)
         self.encoder = MLP(rnn, encoder_hidden, 2 * z_dim, **options)
@@ -108,7 +108,7 @@ class DKF(DVAE):
         summary, parts = sum(runs), len(runs) + 1
         if latents is not None:
             return Posterior(latents, gaussian(self.encoder((self.z_net(shift(latents.z)).tanh() + summary) / parts)))
-        noise = noise or self.draw_noise(*x.shape[:2], generator)
+        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
         z = x.new_zeros(x.shape[0], self.z_dim, dtype=summary.dtype)
         packed, zs = [], []
         for seen, eps in zip(summary.unbind(1), noise.z.unbind(1), strict=True):

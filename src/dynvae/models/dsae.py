@@ -105,17 +105,19 @@ class DSAE(DVAE):
     ) -> Posterior:
         seen = self.x_net(self.features(x, lengths))
         packed_v = self.v_encoder(self.v_rnn.last(self.v_rnn(seen, lengths), lengths))
-        if latents is None:
-            noise = noise or self.draw_noise(*x.shape[:2], generator)
-            assert noise.w is not None, "the noise of a model with a sequence-level latent has a part w"
-            v = reparameterize(packed_v, noise.w)
-        else:
-            v = latents.w
-        g = self.z_rnn(torch.cat([seen, self._every_frame(v, x)], -1), lengths)
-        packed = self.encoder(self.encoder_rnn(self.z_net(g)))
-        if latents is None:
-            latents = Latents(reparameterize(packed, noise.z), v)
-        return Posterior(latents, gaussian(packed), gaussian(packed_v))
+        if latents is not None:
+            packed = self._encode(seen, latents.w, lengths)
+            return Posterior(latents, gaussian(packed), gaussian(packed_v))
+        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
+        assert noise.w is not None, "the noise of a model with a sequence-level latent has a part w"
+        v = reparameterize(packed_v, noise.w)
+        packed = self._encode(seen, v, lengths)
+        return Posterior(Latents(reparameterize(packed, noise.z), v), gaussian(packed), gaussian(packed_v))
+
+    def _encode(self, seen: Tensor, v: Tensor | None, lengths: Tensor | None) -> Tensor:
+        """The parameters of q(z_t | v, x) at every t."""
+        g = self.z_rnn(torch.cat([seen, self._every_frame(v, seen)], -1), lengths)
+        return self.encoder(self.encoder_rnn(self.z_net(g)))
 
     def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
         return gaussian(self.prior_net(self.prior_rnn(shift(latents.z))))

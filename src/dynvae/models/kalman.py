@@ -125,7 +125,9 @@ def kalman_filter(a: Tensor, u: Tensor, model: LinearGaussian, initial_covarianc
         law, mean, covariance = condition(mean, covariance, a[:, t], frame)
         rows.append((*predicted, mean, covariance, law.loc, law.scale_tril))
     *moments, location, triangle = (torch.stack(column, 1) for column in zip(*rows, strict=True))
-    return Filtered(*moments, MultivariateNormal(location, scale_tril=triangle, validate_args=False))
+    predicted_mean, predicted_covariance, means, covariances = moments
+    observation = MultivariateNormal(location, scale_tril=triangle, validate_args=False)
+    return Filtered(predicted_mean, predicted_covariance, means, covariances, observation)
 
 
 @_precise
@@ -151,5 +153,6 @@ def kalman_smoother(filtered: Filtered, model: LinearGaussian, lengths: Tensor |
             smooth_mean = smooth_mean.where(valid[:, t + 1, None], here)
             smooth = smooth.where(valid[:, t + 1, None, None], spread)
         mean, covariance = smooth_mean, 0.5 * (smooth + smooth.mT)
-        means.append(mean), covariances.append(covariance)
+        means.append(mean)
+        covariances.append(covariance)
     return torch.stack(means[::-1], 1), torch.stack(covariances[::-1], 1)

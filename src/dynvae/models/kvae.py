@@ -111,7 +111,7 @@ class KVAE(DVAE):
     ) -> Posterior:
         packed = self.encoder(self.features(x, lengths))
         if latents is None:
-            noise = noise or self.draw_noise(*x.shape[:2], generator)
+            noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
             latents = Latents(reparameterize(packed, noise.z))
         return Posterior(latents, gaussian(packed))
 

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import gaussian, reparameterize, standard_normal
 from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, CellState, Recurrent, shift
+from dynvae.nn import MLP, CellState, Direction, Recurrent, shift
 
 _CAUSAL = Dependencies(prior="", likelihood="z[1:t]", posterior="z[1:t-1], x[t:T]")
 _NONCAUSAL = Dependencies(prior="", likelihood="z[1:T]", posterior="z[1:t-1], x[1:T]")
@@ -77,13 +77,13 @@ class RVAE(DVAE):
         options: dict[str, Any] = {"activation": activation, "dropout": dropout}
         stack: dict[str, Any] = {"layers": rnn_layers, "dropout": dropout}
         self.x_net = MLP(x_dim, x_hidden, **options)
-        past_too = "backward" if causal else "both"
+        past_too: Direction = "backward" if causal else "both"
         self.x_rnn = Recurrent(self.x_net.out_features, x_rnn, direction=past_too, **stack)
         self.z_net = MLP(z_dim, z_hidden, **options)
         self.z_rnn = Recurrent(self.z_net.out_features, z_rnn, **stack)
         self.encoder = MLP(self.x_rnn.out_features + z_rnn, encoder_hidden, 2 * z_dim, **options)
         self.latent_net = MLP(z_dim, latent_hidden, **options)
-        future_too = "forward" if causal else "both"
+        future_too: Direction = "forward" if causal else "both"
         self.decoder_rnn = Recurrent(self.latent_net.out_features, decoder_rnn, direction=future_too, **stack)
         outputs = x_dim * self.observation.outputs
         self.decoder = MLP(self.decoder_rnn.out_features, decoder_hidden, outputs, **options)
@@ -101,7 +101,7 @@ class RVAE(DVAE):
         if latents is not None:
             past = self.z_rnn(self.z_net(shift(latents.z)))
             return Posterior(latents, gaussian(self.encoder(torch.cat([g, past], -1))))
-        noise = noise or self.draw_noise(*x.shape[:2], generator)
+        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
         z, state = g.new_zeros(x.shape[0], self.z_dim), self.z_rnn.start(x.shape[0], g)
         packed, zs = [], []
         for hoisted, eps in zip(self.encoder.hoist(g).unbind(1), noise.z.unbind(1), strict=True):

@@ -94,7 +94,7 @@ class SRNN(DVAE):
         g = self.backward_rnn(self.hx_net(torch.cat([self._past(features), features], -1)), lengths)
         if latents is not None:
             return Posterior(latents, gaussian(self.encoder(torch.cat([g, shift(latents.z)], -1))))
-        noise = noise or self.draw_noise(*x.shape[:2], generator)
+        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
         z = g.new_zeros(x.shape[0], self.z_dim)
         packed, zs = [], []
         for hoisted, eps in zip(self.encoder.hoist(g).unbind(1), noise.z.unbind(1), strict=True):

@@ -89,7 +89,7 @@ class STORN(DVAE):
     ) -> Posterior:
         packed = self.encoder(self.encoder_rnn(self.x_net(self.features(x, lengths)), lengths))
         if latents is None:
-            noise = noise or self.draw_noise(*x.shape[:2], generator)
+            noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
             latents = Latents(reparameterize(packed, noise.z))
         return Posterior(latents, gaussian(packed))
 

@@ -88,7 +88,7 @@ class VRNN(DVAE):
         if latents is not None:
             h = self._states(seen, self.z_net(latents.z))
             return Posterior(latents, gaussian(self.encoder(torch.cat([seen, h], -1))))
-        noise = noise or self.draw_noise(*x.shape[:2], generator)
+        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
         for_encoder, for_rnn = self.encoder.hoist(seen), self.rnn.hoist(seen)
         h, state = seen.new_zeros(x.shape[0], self.rnn.hidden), self.rnn.start(x.shape[0], seen)
         packed, zs = [], []
