@@ -145,7 +145,7 @@ class KVAE(DVAE):
                 torch.einsum("...k,kij->...ij", alpha, matrices)
                 for matrices in (self.transitions, self.controls, self.emissions)
             )
-        # A floor of 1e-3 on both deviations keeps the Cholesky factors sound in float32 whatever is learned.
+        # A floor of 1e-3 on both deviations: with less, rounding in float32 would outweigh the noise.
         Q = torch.diag((2 * self.transition_log_std).exp() + 1e-6)
         R = torch.diag((2 * self.emission_log_std).exp() + 1e-6)
         return LinearGaussian(A, B, C, Q, R)
