@@ -26,9 +26,9 @@ def test_the_ten_rows_are_there() -> None:
 
 def test_every_row_and_seed_has_a_run_of_its_own(tmp_path: Path) -> None:
     jobs = plan(config(tmp_path, models=("vae", "dkf"), seeds=(0, 3)), "/speech")
-    assert [job.name for job in jobs] == ["vae-seed0", "vae-seed3", "dkf-seed0", "dkf-seed3"]
+    assert [job.name for job in jobs] == ["dkf-seed0", "dkf-seed3", "vae-seed0", "vae-seed3"]  # the longest first
     assert [job.train["seed"] for job in jobs] == [0, 3, 0, 3]
-    assert jobs[0].path == tmp_path / "runs" / "vae-seed0"
+    assert jobs[0].path == tmp_path / "runs" / "dkf-seed0"
 
 
 def test_autoregressive_models_are_measured_in_both_modes(tmp_path: Path) -> None:
