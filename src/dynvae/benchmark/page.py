@@ -23,7 +23,7 @@ from dynvae.files import atomic_write
 from dynvae.pretrained import load
 from dynvae.report import Entry, html, plots, to_html
 from dynvae.report.environment import describe, environment
-from dynvae.report.style import figure, save
+from dynvae.report.style import figure
 
 logger = logging.getLogger(__name__)
 
@@ -130,11 +130,9 @@ def _distributions(jobs: Sequence[Job], out: Path) -> str:
         if not any(values.values()):
             continue
         drawing = plots.score_distributions(values, label=label, groups=groups, hollow=hollow).figure
-        save(drawing, out / "plots" / f"scores-{name}.png")
-        parts.append(html.figure_of(drawing, f"{label} of every test file for each model; the table holds the means"))
-    caption = (
-        "Every dot is a test file; the diamond is their mean (hollow: generation mode), the bar its 95 % interval."
-    )
+        alt = f"{label} of every test file for each model; the table holds the means"
+        parts.append(html.figure_of(drawing, alt, file=out / "plots" / f"scores-{name}.png"))
+    caption = "Every dot is a test file, the diamond their mean (hollow: generation mode), the bar its 95 % interval."
     return html.section("distributions", "Distributions", f"<p>{caption}</p>", *parts)
 
 
@@ -150,10 +148,8 @@ def _examples(config: BenchmarkConfig, jobs: Sequence[Job], out: Path) -> Iterat
             shown[job.row] = show(load(job.folder), utterances, job.modes, config.latents)
         except DynvaeError as error:
             logger.warning("%s is not in the examples: %s", job.name, error)
-    samples, frames = (
-        int(SOUND_SECONDS * front_end.sample_rate),
-        front_end.frames(int(SOUND_SECONDS * front_end.sample_rate)),
-    )
+    samples = int(SOUND_SECONDS * front_end.sample_rate)
+    frames = front_end.frames(samples)
     heard = []
     for index in range(len(utterances)):
         item = utterances[index]
@@ -166,9 +162,9 @@ def _examples(config: BenchmarkConfig, jobs: Sequence[Job], out: Path) -> Iterat
         heard.append(f"<h3>{escape(item.name)}</h3>")
         heard.append(f'<div class="sounds">{"".join(players)}</div>')
         drawing = plots.spectrograms(powers, front_end, columns=3)[0].figure
-        save(drawing, out / "plots" / f"spectrograms-{index + 1}.png")
-        heard.append(html.figure_of(drawing, f"Spectrograms of {item.name}: {', '.join(powers)}",
-                                    "All on one scale; 0 dB is the highest power of the original."))  # fmt: skip
+        alt = f"Spectrograms of {item.name}: {', '.join(powers)}"
+        caption = "All on one scale; 0 dB is the highest power of the original."
+        heard.append(html.figure_of(drawing, alt, caption, file=out / "plots" / f"spectrograms-{index + 1}.png"))
     yield html.section("listen", "Listen", f"<p>The first {SOUND_SECONDS:g} seconds of some test files.</p>", *heard)
     hop = front_end.hop_length / front_end.sample_rate
     pictures = []
@@ -178,9 +174,8 @@ def _examples(config: BenchmarkConfig, jobs: Sequence[Job], out: Path) -> Iterat
         plots.kl_bars(what.kl, left, title=ROWS[row].title)
         order = what.kl.argsort(descending=True).tolist() if len(what.kl) == what.mean.shape[1] else None
         plots.latent_trajectories(what.mean[:frames], what.std[:frames], right, order=order, hop_seconds=hop)
-        save(drawing, out / "plots" / f"latents-{row}.png")
         alt = f"{ROWS[row].title}: KL of each latent dimension, and the posterior of the strongest ones over time"
-        pictures.append(html.figure_of(drawing, alt))
+        pictures.append(html.figure_of(drawing, alt, file=out / "plots" / f"latents-{row}.png"))
     note = ("Left, the KL of each latent dimension over these files (one bar where the prior's covariance is full); "
             f"above {plots.ACTIVE} nats a frame it is called active. Right, the posterior on the first file, mean ± "
             "standard deviation.")  # fmt: skip
@@ -192,14 +187,14 @@ def _learning(jobs: Sequence[Job], out: Path) -> str:
     if not logs:
         return ""
     drawing = plots.learning_curves(logs).figure
-    save(drawing, out / "plots" / "learning.png")
-    parts = [html.figure_of(drawing, "Validation ELBO of each model over its epochs",
-                            "The best of each is marked. SRNN-SS is validated with its own past frames.")]  # fmt: skip
+    alt = "Validation ELBO of each model over its epochs"
+    caption = "The best of each is marked. SRNN-SS is validated with its own past frames."
+    parts = [html.figure_of(drawing, alt, caption, file=out / "plots" / "learning.png")]
     splits = []
     for job in jobs:
         drawing = plots.loss_split(logs[ROWS[job.row].title], title=ROWS[job.row].title).figure
-        save(drawing, out / "plots" / f"loss-{job.row}.png")
-        splits.append(html.figure_of(drawing, f"{ROWS[job.row].title}: reconstruction term and KL over the epochs"))
+        alt = f"{ROWS[job.row].title}: reconstruction term and KL over the epochs"
+        splits.append(html.figure_of(drawing, alt, file=out / "plots" / f"loss-{job.row}.png"))
     note = (
         "<p>The loss, split: reconstruction on the left scale, KL on the right; validation drawn, training dashed.</p>"
     )

@@ -6,6 +6,7 @@ __all__ = ["audio", "definitions", "details", "figure_of", "image", "page", "sec
 
 import base64
 import io
+import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dynvae.files import atomic_write
 from dynvae.report.style import png
 
 _STYLE = """
@@ -89,16 +91,21 @@ def image(content: bytes, alt: str, *, dark: bytes | None = None) -> str:
     return f'<picture>{source}<img src="{_data(content, "image/png")}" alt="{escape(alt)}"></picture>'
 
 
-def figure_of(drawing: Any, alt: str, caption: str = "") -> str:
+def figure_of(drawing: Any, alt: str, caption: str = "", *, file: str | os.PathLike[str] | None = None) -> str:
     """A drawn figure, light and dark, with a caption.
 
     Args:
         drawing: a figure of matplotlib.
         alt: what it shows, for those who do not see it.
         caption: text below it.
+        file: where to write the light version as well.
     """
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f"<figure>{image(png(drawing), alt, dark=png(drawing, dark=True))}{below}</figure>"
+    light = png(drawing)
+    if file is not None:
+        with atomic_write(file) as temp:
+            temp.write_bytes(light)
+    return f"<figure>{image(light, alt, dark=png(drawing, dark=True))}{below}</figure>"
 
 
 def audio(waveform: ArrayLike, sample_rate: int, label: str) -> str:
