@@ -73,6 +73,10 @@ def test_inactive_dimensions_are_counted_and_grey() -> None:
     assert ax.patches[0].get_facecolor() == ax.patches[1].get_facecolor() != ax.patches[2].get_facecolor()
 
 
+def test_a_kl_that_is_not_known_by_dimension_counts_nothing() -> None:
+    assert plots.kl_bars([12.0], title="KVAE").get_title() == "KVAE: 12.0 nats/frame in all"
+
+
 def test_learning_curves_mark_the_best_and_leave_out_what_is_not_there() -> None:
     rows = [{"epoch": 1.0, "valid_elbo": 1.0}, {"epoch": 2.0, "valid_elbo": 5.0}, {"epoch": 3.0, "valid_elbo": 4.0}]
     ax = plots.learning_curves({"VAE": rows, "unstarted": []})

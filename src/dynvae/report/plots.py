@@ -186,7 +186,7 @@ def kl_bars(kl: ArrayLike, ax: Any = None, *, title: str = "") -> Any:
     """The KL of each latent dimension, largest first; inactive ones are grey, and the title counts the active ones.
 
     Args:
-        kl: ``(z_dim,)``, nats per frame.
+        kl: ``(z_dim,)``, nats per frame; ``(1,)`` where it is not known by dimension (a prior of full covariance).
         ax: axes to draw on.
         title: what stands before the count.
     """
@@ -196,8 +196,12 @@ def kl_bars(kl: ArrayLike, ax: Any = None, *, title: str = "") -> Any:
     colours = [COLOURS[0] if alive else "#a9b0ba" for alive in active]
     ax.bar(np.arange(1, len(values) + 1), values, color=colours, width=0.75)
     ax.set(xlabel="latent dimension, by KL", ylabel="KL (nats/frame)")
-    ax.set_title(f"{title + ': ' if title else ''}{active.sum()} of {len(values)} active")
+    said = f"{active.sum()} of {len(values)} active"
     ax.xaxis.get_major_locator().set_params(integer=True)
+    if len(values) == 1:
+        said = f"{values[0]:.1f} nats/frame in all"
+        ax.set(xticks=[], xlabel="all latent dimensions together", xlim=(-3, 5))
+    ax.set_title(f"{title}: {said}" if title else said)
     return tidy(ax)
 
 
