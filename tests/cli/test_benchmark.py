@@ -16,7 +16,9 @@ import soundfile
 import yaml
 from sound_toys import speech_like
 
+from dynvae.benchmark import ROWS
 from dynvae.cli import main
+from dynvae.cli.benchmark import _config, _parser
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,11 @@ def test_mistakes_are_one_line(words: list[str], text: str, tmp_path: Path, caps
     assert text in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_settings_of_the_demo_are_understood() -> None:
+    recipe = Path(__file__).resolve().parents[2] / "recipes" / "demo" / "config.yaml"
+    config = _config(_parser().parse_args(["--config", str(recipe)]))
+    assert (config.data, config.out) == ("builtin", "demo")
+    assert set(config.models) == set(ROWS)
+    assert config.rows["srnn-ss"]["train"]["epochs"] < config.train.epochs
