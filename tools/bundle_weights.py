@@ -41,7 +41,7 @@ def bundle(run: Path, name: str) -> Path:
     for mode, evaluation in result["modes"].items():
         for key, label in SCORES.items():
             score = evaluation["scores"][key]
-            low, high = score["interval"]
+            low, high = score["low"], score["high"]
             figures[f"{label}, {mode}"] = (
                 f"{score['mean']:.2f} (95 % interval {low:.2f} to {high:.2f}, n = {score['n']})"
             )
