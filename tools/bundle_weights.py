@@ -50,6 +50,7 @@ def bundle(run: Path, name: str) -> Path:
         "license": "cc-by-4.0",
         "language": "en",
         "tags": ["audio-to-audio", "speech"],
+        "datasets": ["librispeech_asr"],
         "metrics": ["si-sdr", "pesq", "estoi"],
         "description": "Trained on half an hour of clean read English: it shows what the model does, not what it can "
         "do at best.",
