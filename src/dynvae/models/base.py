@@ -29,7 +29,9 @@ from dynvae.distributions import (
     FixedGaussianLikelihood,
     Likelihood,
     draw,
+    gaussian,
     kl_per_dimension,
+    reparameterize,
     standard_normal,
 )
 from dynvae.errors import ConfigError
@@ -200,6 +202,15 @@ class DVAE(nn.Module, ABC):
         options: dict[str, Any] = {"dtype": self.weight.dtype, "device": self.weight.device, "generator": generator}
         w = torch.randn(batch, self.w_dim, **options) if self.w_dim else None
         return Latents(torch.randn(batch, time, self.z_dim, **options), w)
+
+    def _framewise_posterior(
+        self, packed: Tensor, noise: Latents | None, generator: torch.Generator | None, latents: Latents | None
+    ) -> Posterior:
+        """The posterior of an encoder that sees no earlier latents: all of q's parameters come before any sample."""
+        if latents is None:
+            noise = noise or self.draw_noise(packed.shape[0], packed.shape[1], generator)
+            latents = Latents(reparameterize(packed, noise.z))
+        return Posterior(latents, gaussian(packed))
 
     def elbo(
         self,

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import gaussian, reparameterize
 from dynvae.models.base import DVAE, Latents, Posterior
 from dynvae.models.kalman import (
     Filtered,
@@ -110,10 +109,7 @@ class KVAE(DVAE):
         latents: Latents | None = None,
     ) -> Posterior:
         packed = self.encoder(self.features(x, lengths))
-        if latents is None:
-            noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-            latents = Latents(reparameterize(packed, noise.z))
-        return Posterior(latents, gaussian(packed))
+        return self._framewise_posterior(packed, noise, generator, latents)
 
     def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> MultivariateNormal:
         return self.filter(latents.z)[0].observation

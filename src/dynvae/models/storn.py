@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import gaussian, reparameterize, standard_normal
+from dynvae.distributions import standard_normal
 from dynvae.models.base import DVAE, Latents, Posterior
 from dynvae.nn import MLP, CellState, Recurrent, shift
 
@@ -88,10 +88,7 @@ class STORN(DVAE):
         latents: Latents | None = None,
     ) -> Posterior:
         packed = self.encoder(self.encoder_rnn(self.x_net(self.features(x, lengths)), lengths))
-        if latents is None:
-            noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-            latents = Latents(reparameterize(packed, noise.z))
-        return Posterior(latents, gaussian(packed))
+        return self._framewise_posterior(packed, noise, generator, latents)
 
     def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
         return standard_normal(latents.z)
