@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dynvae.benchmark.plan import RESULT, ROWS, Job
 from dynvae.data import Corpus
 from dynvae.errors import DynvaeError
@@ -25,6 +23,7 @@ from dynvae.evaluation import evaluate
 from dynvae.files import atomic_write
 from dynvae.pretrained import load
 from dynvae.training import TrainConfig, train
+from dynvae.training.machine import flush_denormals
 
 logger = logging.getLogger("dynvae.benchmark.job")  # also where this module is __main__
 
@@ -102,9 +101,7 @@ def main(arguments: list[str]) -> int:
     root = logging.getLogger("dynvae")
     root.handlers, root.propagate = [handler], False
     root.setLevel(logging.INFO)
-    # Power spectra near silence and what networks make of them are denormal numbers, on which processors are slow: with
-    # zeros in their place a step takes as little as a quarter of the time.
-    torch.set_flush_denormal(True)
+    flush_denormals()
     job = Job.from_json(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
     try:
         return do(job)

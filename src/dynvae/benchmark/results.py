@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["Results", "dependencies_of", "entries", "files_scores", "result_of", "ticks"]
 
 import contextlib
-import csv
 import functools
 import json
 import math
@@ -14,8 +13,7 @@ from typing import Any
 
 from dynvae.benchmark.plan import RESULT, ROWS, BenchmarkConfig, Job
 from dynvae.dependencies import Dependencies, Parents
-from dynvae.evaluation import FileScores
-from dynvae.evaluation.records import FIRST, LAST
+from dynvae.evaluation import read_scores
 from dynvae.metrics import Score, Summary, summarize
 from dynvae.models import build
 from dynvae.report import Entry, Ticks
@@ -53,12 +51,8 @@ def static(row: str) -> bool:
 
 def files_scores(job: Job, mode: str) -> dict[str, dict[str, Score]]:
     """The scores of every test file, by file and by name."""
-    with (job.path / "evaluation" / mode / "scores.csv").open(
-        newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
-        header, *rows = csv.reader(file)
-    columns = header[len(FIRST) : -len(LAST)]
-    return {row.path: dict(row.scores) for row in (FileScores.from_row(columns, cells) for cells in rows)}
+    rows = read_scores(job.path / "evaluation" / mode)
+    return {path: dict(row.scores) for path, row in rows.items()}
 
 
 def entries(config: BenchmarkConfig, jobs: Sequence[Job], results: Results, failed: Mapping[str, str]) -> list[Entry]:

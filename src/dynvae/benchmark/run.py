@@ -20,7 +20,7 @@ from dynvae.benchmark.results import entries, result_of
 from dynvae.benchmark.workers import run_jobs
 from dynvae.data import Corpus
 from dynvae.errors import ConfigError, require
-from dynvae.evaluation.loading import spread
+from dynvae.evaluation import spread
 from dynvae.files import atomic_write
 from dynvae.report import Entry, to_csv, to_markdown
 

@@ -20,6 +20,7 @@ from dynvae.errors import DataError
 from dynvae.evaluation import Evaluation, evaluate
 from dynvae.metrics import METRICS, Summary
 from dynvae.pretrained import load
+from dynvae.training.machine import flush_denormals
 
 DESCRIPTION = """Measure a model by analysis-resynthesis with the original phase, on whole utterances. The folder --out
 gets every file's scores (scores.csv) and their summary (summary.json); an evaluation that was stopped goes on there.
@@ -60,6 +61,7 @@ def run(arguments: list[str]) -> int:
     add("--overwrite", action="store_true", help="replace an evaluation with other settings in --out")
     add("--json", action="store_true", help="print the summary alone, as JSON")
     settings = parser.parse_args(arguments)
+    flush_denormals()
     model = load(settings.model, device=settings.device)
     corpus = Corpus.open(settings.data)
     if settings.split != "all":

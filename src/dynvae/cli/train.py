@@ -16,7 +16,7 @@ from dynvae.cli.parsing import Parser, make_parser
 from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO
 from dynvae.training import Machine, TrainConfig, train
-from dynvae.training.machine import is_main
+from dynvae.training.machine import flush_denormals, is_main
 
 DESCRIPTION = """Train a model on a corpus of speech. The folder of the run gets its settings (config.yaml, which
 --config takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in
@@ -34,6 +34,7 @@ def run(arguments: list[str]) -> int:
         if getattr(settings, key) is None:
             form = "a model, e.g. dynvae train srnn" if key == "name" else f"--{key}"
             raise ConfigError(f"give {form}; dynvae train --help tells the options")
+    flush_denormals()
     bar = sys.stderr.isatty() and settings.progress
     _tell()
     outcome = train(
@@ -43,6 +44,8 @@ def run(arguments: list[str]) -> int:
         model=settings.model.as_dict(),
         front_end=settings.front_end,
         init=settings.init,
+        on_bad=settings.on_bad,
+        cache=settings.cache,
         train=TrainConfig(**settings.train.as_dict()),
         machine=Machine(
             settings.accelerator, settings.devices, settings.strategy, settings.num_nodes, settings.precision
@@ -74,6 +77,11 @@ def make_train_parser(name: str | None = None) -> Parser:
     add("--out", type=str, help="folder of the run")
     add("--front-end", type=Literal[tuple(FRONT_ENDS)], default="64ms", help="window of the STFT")
     add("--init", type=str, default=None, help="trained model to start from the weights of")
+    add("--on-bad", type=Literal["error", "skip"], default="error",
+        help="at a file that cannot be read: stop, or go on without it")  # fmt: skip
+    add("--cache", type=Literal["int16", "float32", "none"], default="int16",
+        help="prepared sound in the cache folder: int16 (exact for 16-bit files at 16 kHz), float32 (always exact), or "
+        "none, where every process keeps its own in memory")  # fmt: skip
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
     add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
     defaults = Machine()

@@ -3,8 +3,9 @@
 from dynvae.evaluation.analysis import Resynthesis, analysis_resynthesis, evaluating, file_noise, speech_front_end
 from dynvae.evaluation.files import Passed, resynthesize_waveform
 from dynvae.evaluation.generation import PEAK, generate
+from dynvae.evaluation.loading import spread
 from dynvae.evaluation.plots import draw_spectrogram, save_spectrograms
-from dynvae.evaluation.records import FileScores, Records
+from dynvae.evaluation.records import FileScores, Records, read_scores
 from dynvae.evaluation.run import Evaluation, evaluate, fingerprint
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "file_noise",
     "fingerprint",
     "generate",
+    "read_scores",
     "resynthesize_waveform",
     "save_spectrograms",
     "speech_front_end",
+    "spread",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["FileScores", "Records"]
+__all__ = ["FileScores", "Records", "read_scores"]
 
+import contextlib
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ from dynvae.errors import ConfigError, DataError
 from dynvae.files import atomic_write
 from dynvae.metrics import Score
 
+SCORES = "scores.csv"
 FIRST = ("path", "speaker", "seconds", "frames")
 LAST = ("failures", "problem")
 
@@ -65,6 +67,26 @@ class FileScores:
         return cls(path, speaker, float(seconds), int(frames), scores, problem)
 
 
+def read_scores(folder: Path) -> dict[str, FileScores]:
+    """What an evaluation has left in its folder so far, by path; empty if that is something else.
+
+    A process that was killed may have left half a line at the end; that file counts as not measured.
+    """
+    with (folder / SCORES).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        text = file.read()
+    lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    header = next(lines, [])
+    columns = header[len(FIRST) : -len(LAST)]
+    if (*FIRST, *columns, *LAST) != tuple(header):
+        return {}
+    rows: dict[str, FileScores] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):
+            row = FileScores.from_row(columns, line)
+            rows[row.path] = row
+    return rows
+
+
 class Records:
     """The folder of an evaluation: ``settings.json``, ``scores.csv`` and, at the end, ``summary.json``.
 
@@ -95,7 +117,8 @@ class Records:
                 raise ConfigError(f"{folder} holds an evaluation with {_difference(old, settings)}; "
                                   "choose another folder (--out), or --overwrite")  # fmt: skip
             if old == settings and self._csv.exists():
-                self._read()
+                found = read_scores(folder)
+                self.rows = {path: row for path, row in found.items() if tuple(row.scores) == self.columns}
             self._write_rows(self.rows.values())
             self.write_json("settings.json", settings)
         except OSError as error:
@@ -119,7 +142,7 @@ class Records:
 
     @property
     def _csv(self) -> Path:
-        return self.folder / "scores.csv"
+        return self.folder / SCORES
 
     def _old_settings(self) -> dict[str, Any] | None:
         path = self.folder / "settings.json"
@@ -131,20 +154,6 @@ class Records:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             return {}
-
-    def _read(self) -> None:
-        """Take over the complete rows; a process that was killed may have left half a line at the end."""
-        with self._csv.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            text = file.read()
-        lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-        if tuple(next(lines, ())) != (*FIRST, *self.columns, *LAST):
-            return
-        for line in lines:
-            try:
-                row = FileScores.from_row(self.columns, line)
-            except (ValueError, TypeError):
-                continue  # it is measured again
-            self.rows[row.path] = row
 
     def _write_rows(self, rows: Iterable[FileScores]) -> None:
         with (

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Machine", "accelerator", "is_main", "own_randomness", "quiet", "strategy", "threads"]
+__all__ = [
+    "Machine",
+    "accelerator",
+    "flush_denormals",
+    "is_main",
+    "own_randomness",
+    "quiet",
+    "strategy",
+    "threads",
+]
 
 import contextlib
 import logging
@@ -37,6 +46,16 @@ class Machine:
 def is_main() -> bool:
     """Whether this is the process that writes, of those that a launcher has started for one run."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def flush_denormals() -> None:
+    """Take denormal numbers for zero, in this process from now on.
+
+    Power spectra near silence and what networks make of them are denormal numbers, on which processors are slow: with
+    zeros in their place a step takes as little as a quarter of the time. Commands call this when they begin, and
+    functions do not: torch's threads take the setting over when they are made, and keep it.
+    """
+    torch.set_flush_denormal(True)
 
 
 def own_randomness() -> contextlib.AbstractContextManager[None]:
