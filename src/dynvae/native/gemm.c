@@ -4,6 +4,7 @@
  */
 #include "gemm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "vector.h"
@@ -22,7 +23,26 @@
 #define BLOCK (DEEP * 256)
 #define CHUNK (TALL * 16)
 
-float *gemm_allocate(size_t floats) { return aligned_alloc(64, (floats * sizeof(float) + 64) / 64 * 64); }
+const long gemm_tall = TALL;
+
+float *gemm_allocate(size_t floats) {
+    float *memory = aligned_alloc(64, (floats * sizeof(float) + 64) / 64 * 64);
+    if (!memory) {
+        fprintf(stderr, "dynvae: no memory for %zu floats\n", floats);
+        abort();
+    }
+    return memory;
+}
+
+float *gemm_workspace(enum gemm_slot slot, size_t floats) {
+    static _Thread_local struct { float *data; size_t floats; } kept[SLOTS];
+    if (floats > kept[slot].floats) {
+        free(kept[slot].data);
+        kept[slot].data = gemm_allocate(floats);
+        kept[slot].floats = floats;
+    }
+    return kept[slot].data;
+}
 
 /* Columns up to and with the last panel, which may be one vector wide. */
 static long padded(long n) { return (n + LANES - 1) / LANES * LANES; }
@@ -31,14 +51,40 @@ size_t gemm_packed_size(long n, long k) { return (size_t)padded(n) * (size_t)k; 
 
 static long panel_width(long n, long column) { return n - column > LANES ? WIDE : LANES; }
 
+typedef float quad __attribute__((vector_size(16), may_alias));
+typedef float quad_anywhere __attribute__((vector_size(16), may_alias, aligned(4)));
+#if defined(__clang__)
+#define SHUFFLE(x, y, i, j, k, l) __builtin_shufflevector(x, y, i, j, k, l)
+#else
+#define SHUFFLE(x, y, i, j, k, l) __builtin_shuffle(x, y, (int __attribute__((vector_size(16)))){i, j, k, l})
+#endif
+
+/* to[i * width + j] = from[j * ld + i] for i, j < 4. */
+INLINE void transpose_quad(float *to, long width, const float *from, long ld) {
+    quad row[4], pair[4];
+    for (int j = 0; j < 4; j++) row[j] = *(const quad_anywhere *)(from + j * ld);
+    for (int j = 0; j < 2; j++) {
+        pair[j] = SHUFFLE(row[j], row[j + 2], 0, 4, 1, 5);
+        pair[j + 2] = SHUFFLE(row[j], row[j + 2], 2, 6, 3, 7);
+    }
+    for (int j = 0; j < 4; j += 2) {
+        *(quad_anywhere *)(to + j * width) = SHUFFLE(pair[j], pair[j + 1], 0, 4, 1, 5);
+        *(quad_anywhere *)(to + (j + 1) * width) = SHUFFLE(pair[j], pair[j + 1], 2, 6, 3, 7);
+    }
+}
+
 void gemm_pack(float *packed, const float *w, long ldw, long n, long k) {
     for (long column = 0; column < n; column += WIDE) {
         const long width = panel_width(n, column), given = n - column < width ? n - column : width;
         const float *from = w + column * ldw;
-        for (long i = 0; i < k; i++, packed += width) {
-            for (long j = 0; j < given; j++) packed[j] = from[j * ldw + i];
-            for (long j = given; j < width; j++) packed[j] = 0;
+        for (long j = 0; j < width; j += 4) {
+            long i = 0;
+            if (j + 4 <= given)
+                for (; i + 4 <= k; i += 4) transpose_quad(packed + i * width + j, width, from + j * ldw + i, ldw);
+            for (; i < k; i++)
+                for (long l = j; l < j + 4; l++) packed[i * width + l] = l < given ? from[l * ldw + i] : 0;
         }
+        packed += k * width;
     }
 }
 
@@ -178,20 +224,8 @@ void gemm_packed(float *c, long ldc, const float *a, long lda, const float *pack
     }
 }
 
-/* Memory that a thread keeps for packing, grown to the most that it was asked for. */
-static float *workspace(size_t floats) {
-    static _Thread_local float *kept;
-    static _Thread_local size_t size;
-    if (floats > size) {
-        free(kept);
-        kept = gemm_allocate(floats);
-        size = kept ? floats : 0;
-    }
-    return kept;
-}
-
-/* Copy `width` columns of `count` rows from row `first` on, side by side, with zeros after the `given` real ones. */
-static void gather(float *to, struct rows from, long inner, long first, long count, long column, long given,
+/* Copy `given` columns of `count` rows from row `first` on, each filled up with zeros to `width`. */
+INLINE void gather(float *to, struct rows from, long inner, long first, long count, long column, long given,
                    long width) {
     long o = first / inner, i = first % inner;
     for (long r = 0; r < count; r++, to += width) {
@@ -204,13 +238,17 @@ static void gather(float *to, struct rows from, long inner, long first, long cou
     }
 }
 
+void gemm_gather(float *to, struct rows from, long inner, long first, long count, long width) {
+    gather(to, from, inner, first, count, 0, width, width);
+}
+
 void gemm_tn(float *c, long ldc, struct rows a, struct rows b, long outer, long inner, long m, long n,
              int accumulate) {
     const long rows = outer * inner;
     if (rows == 0 && !accumulate)
         for (long r = 0; r < m; r++) memset(c + r * ldc, 0, (size_t)n * sizeof(float));
     const long deep = part(rows, DEEP), broad = (part(n, BLOCK / deep) + WIDE - 1) / WIDE * WIDE;
-    float *left = workspace((size_t)(deep * (m + broad + WIDE)));
+    float *left = gemm_workspace(SLOT_TN, (size_t)(deep * (m + broad + WIDE)));
     float *right = left + deep * m;
     for (long r0 = 0; r0 < rows; r0 += deep) {
         const long depth = rows - r0 < deep ? rows - r0 : deep;
