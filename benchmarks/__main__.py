@@ -1,0 +1,11 @@
+"""``python -m benchmarks``: all benchmarks, into one file, one page of tables, one folder of plots."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import growth, inference, training
+from benchmarks.sweep import main
+
+if __name__ == "__main__":
+    sys.exit(main(training.PLAN, inference.PLAN, growth.PLAN))

@@ -1,0 +1,25 @@
+"""What a benchmark ran on."""
+
+from __future__ import annotations
+
+__all__ = ["machine"]
+
+import os
+from typing import Any
+
+import torch
+
+from dynvae.report.environment import environment
+
+
+def machine(executors: list[str]) -> dict[str, Any]:
+    """Facts for the report: processor and its instruction sets, versions, executors."""
+    facts = environment()
+    del facts["extras"]
+    cpu = {"avx512_bf16": torch.cpu._is_avx512_bf16_supported(), "amx": torch.cpu._is_amx_tile_supported()}
+    return facts | {"cpu": facts["cpu"] | cpu, "executors": executors}
+
+
+def load() -> float | None:
+    """How many processes want to run, over the last minute."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
