@@ -80,9 +80,9 @@ def gaussian(packed: Tensor) -> Independent:
     return diagonal_normal(mean, bound_log_variance(log_variance))
 
 
-def reparameterize(packed: Tensor, noise: Tensor) -> Tensor:
-    """Mean + exp(log_variance / 2) · noise for the Gaussian of :func:`gaussian` (Kingma and Welling, 2014)."""
-    mean, log_variance = _at_least_single(packed).chunk(2, dim=-1)
+def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Mean + exp(log_variance / 2) · noise, the log-variance bounded (Kingma and Welling, 2014)."""
+    mean, log_variance = _at_least_single(mean), _at_least_single(log_variance)
     return torch.addcmul(mean, (0.5 * bound_log_variance(log_variance)).exp(), noise)
 
 
@@ -217,6 +217,8 @@ class Likelihood(ABC):
     """
 
     outputs: ClassVar[int] = 1
+    mean_function: ClassVar[str] = "identity"
+    """What makes the mean of the first ``feature`` outputs (see :mod:`dynvae.recurrence.functions`)."""
 
     @abstractmethod
     def __call__(self, packed: Tensor) -> Distribution:
@@ -226,6 +228,8 @@ class Likelihood(ABC):
 @dataclass(frozen=True)
 class ComplexGaussianLikelihood(Likelihood):
     """STFT power spectra: :class:`ComplexGaussian`; the decoder gives the log-variance."""
+
+    mean_function: ClassVar[str] = "power"
 
     def __call__(self, packed: Tensor) -> ComplexGaussian:
         return ComplexGaussian(bound_log_variance(_at_least_single(packed), OBSERVATION_LOG_VARIANCE_LIMIT))
@@ -255,6 +259,8 @@ class FixedGaussianLikelihood(Likelihood):
 @dataclass(frozen=True)
 class BernoulliLikelihood(Likelihood):
     """Binary vectors (piano rolls, masks), or intensities in [0, 1] by the usual abuse: the decoder gives logits."""
+
+    mean_function: ClassVar[str] = "sigmoid"
 
     def __call__(self, packed: Tensor) -> Independent:
         return Independent(Bernoulli(logits=_at_least_single(packed), validate_args=False), 1, validate_args=False)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import ComplexGaussian, FixedGaussianLikelihood
 from dynvae.models import DVAE, ELBO, SRNN, Latents
-from dynvae.nn import shift
+from dynvae.recurrence import past
 
 BROKEN: dict[str, Callable[[], DVAE]] = {}
 """A model that breaks the promise, by the name of the check."""
@@ -114,8 +114,8 @@ class Nameless(SRNN):
 class AlwaysDouble(SRNN):
     """The decoder's output is made double."""
 
-    def generative(self, latents, x, lengths=None):
-        prior, likelihood = super().generative(latents, x, lengths)
+    def generative(self, latents, x, lengths=None, seen=None):
+        prior, likelihood = super().generative(latents, x, lengths, seen)
         return prior, ComplexGaussian(likelihood.log_variance.double())
 
 
@@ -140,11 +140,9 @@ class NoiseOnTheDefaultDevice(SRNN):
 class HalfPrecisionDivergence(SRNN):
     """The prior is computed in whatever type the network gives."""
 
-    def generative(self, latents, x, lengths=None):
-        _, likelihood = super().generative(latents, x, lengths)
-        h = self._past(self.features(x, lengths))
-        mean, log_variance = self.prior_net(torch.cat([h, shift(latents.z)], -1)).chunk(2, -1)
-        return Independent(Normal(mean, log_variance.exp()), 1), likelihood
+    def _prior(self, values, latents):
+        mean, log_variance = values["prior_net"].chunk(2, -1)
+        return Independent(Normal(mean, log_variance.exp()), 1)
 
 
 @breaks("check_dropout")
@@ -222,8 +220,15 @@ class MendsLengths(SRNN):
 class Peeks(SRNN):
     """The forward state has seen the present frame."""
 
-    def _past(self, features):
-        return self.forward_rnn(self.x_net(features))
+    def inference(self, p):
+        h = p(self.forward_rnn, p(self.x_net, p.x))
+        g = p(self.backward_rnn, p(self.hx_net, h, p.x))
+        p.posterior(p(self.encoder, g, past(p.z)))
+
+    def generation(self, p):
+        h = p(self.forward_rnn, p(self.x_net, p.x))
+        p.prior(p(self.prior_net, h, past(p.z)))
+        p.likelihood(p(self.decoder, h, p.z))
 
 
 @breaks("check_declared_dependencies")
@@ -291,8 +296,8 @@ def has_an_idle_parameter() -> DVAE:
 class CutsTheGraph(SRNN):
     """The decoder's gradient does not reach the encoder."""
 
-    def generative(self, latents, x, lengths=None):
-        return super().generative(latents._replace(z=latents.z.detach()), x, lengths)
+    def generative(self, latents, x, lengths=None, seen=None):
+        return super().generative(latents._replace(z=latents.z.detach()), x, lengths, seen)
 
 
 @breaks("check_extreme_inputs")
@@ -339,7 +344,8 @@ class Stuck(SRNN):
     """A step does not move the LSTM on."""
 
     def advance(self, state, z, x):
-        return state._replace(z=z)
+        stuck = {name: state.before[name] for name in ("forward_rnn", "forward_rnn.cell")}
+        return self._head(super().advance(state, z, x).before | stuck, {}, state.origin)
 
 
 @breaks("check_step_draws_from_its_laws")
@@ -393,3 +399,6 @@ class NarrowSamples(SRNN):
         prior = super().step_prior(state).base_dist
         narrow = Normal(prior.loc, 0.8 * prior.scale)
         return Independent(narrow, 1)
+
+    def _sample(self, *arguments):
+        return DVAE._sample(self, *arguments)

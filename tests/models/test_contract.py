@@ -154,6 +154,6 @@ def test_unknown_checks_are_refused() -> None:
 
 def test_errors_of_a_model_are_failures_with_the_name_of_the_check() -> None:
     model = small("vae")
-    model.decoder = torch.nn.Linear(7, 7)
+    model.decoder.layers[1] = torch.nn.Linear(2, 7)
     with pytest.raises(AssertionError, match="VAE fails check_shapes: RuntimeError: mat1 and mat2"):
         check_dvae(model)

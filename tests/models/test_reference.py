@@ -21,6 +21,7 @@ from dynvae.models import DVAE, ELBO, SRNN, ZOO, Latents
 from dynvae.nn import shift
 from dynvae.pretrained.published import read_published
 from dynvae.pretrained.translation import translate
+from dynvae.recurrence import run as run_program
 
 CHECKPOINTS = {
     **{f"{corpus}_{kind}": f"dvae-se/{corpus}_{kind}" for corpus in ("wsj", "vb") for kind in ("vae", "dkf", "rvae")},
@@ -198,12 +199,12 @@ def scheduled_deviations(shared: Path, name: str) -> dict[str, float]:
     x = reference["x"]
     posterior = model.posterior(x, noise=Latents(reference["eps"]))
     z = posterior.latents.z
-    true = model.forward_rnn(model.x_net(shift(x)))
+    true = run_program(model.declared.generation, model, {"x": x}, {"forward_rnn"})["forward_rnn"]
     state = model.start(len(x))
     own, outputs = [], []
     for t in range(x.shape[1]):
-        own.append(state.h)
-        chosen = state.h if reference["uniform"][t] <= reference["use_pred"] else true[:, t]
+        own.append(state.now["forward_rnn"])
+        chosen = own[-1] if reference["uniform"][t] <= reference["use_pred"] else true[:, t]
         outputs.append(log_variance(model.observation(model.decoder(torch.cat([chosen, z[:, t]], -1)))))
         state = model.advance(state, z[:, t], outputs[-1].detach().exp())
     prior = gaussian(model.prior_net(torch.cat([torch.stack(own, 1), shift(z)], -1)))

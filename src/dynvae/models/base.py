@@ -16,6 +16,7 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -29,9 +30,7 @@ from dynvae.distributions import (
     FixedGaussianLikelihood,
     Likelihood,
     draw,
-    gaussian,
     kl_per_dimension,
-    reparameterize,
     standard_normal,
 )
 from dynvae.errors import ConfigError
@@ -118,8 +117,12 @@ class DVAE(nn.Module, ABC):
                 for name, value in list(arguments.arguments.items())[1:]:
                     variadic = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
                     self.config |= value if variadic else {name: list(value) if isinstance(value, tuple) else value}
+                self._made()
 
         cls.__init__ = recording_init  # type: ignore[method-assign]
+
+    def _made(self) -> None:
+        """Called once, when the outermost constructor is done."""
 
     # ---- what a member gives -------------------------------------------------------------------------------------
 
@@ -168,9 +171,20 @@ class DVAE(nn.Module, ABC):
         """The state before the next frame, once z_t ``(batch, z_dim)`` and x_t ``(batch, x_dim)`` are past."""
 
     def generative(
-        self, latents: Latents, x: Tensor, lengths: Tensor | None = None
+        self,
+        latents: Latents,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        seen: Mapping[str, Tensor] | None = None,
     ) -> tuple[Distribution, Distribution]:
-        """Prior and likelihood together; a member in which both need the same work does it once here."""
+        """Prior and likelihood together; a member in which both need the same work does it once here.
+
+        Args:
+            latents: values of the latents.
+            x: ``(batch, time, x_dim)``.
+            lengths: ``(batch,)``.
+            seen: what the posterior has computed of the same x (:attr:`Posterior.seen`), to be used again.
+        """
         return self.prior(latents, x, lengths), self.likelihood(latents, x, lengths)
 
     # ---- what every member has -----------------------------------------------------------------------------------
@@ -203,15 +217,6 @@ class DVAE(nn.Module, ABC):
         w = torch.randn(batch, self.w_dim, **options) if self.w_dim else None
         return Latents(torch.randn(batch, time, self.z_dim, **options), w)
 
-    def _framewise_posterior(
-        self, packed: Tensor, noise: Latents | None, generator: torch.Generator | None, latents: Latents | None
-    ) -> Posterior:
-        """The posterior of an encoder that sees no earlier latents: all of q's parameters come before any sample."""
-        if latents is None:
-            noise = noise or self.draw_noise(packed.shape[0], packed.shape[1], generator)
-            latents = Latents(reparameterize(packed, noise.z))
-        return Posterior(latents, gaussian(packed))
-
     def elbo(
         self,
         x: Tensor,
@@ -240,7 +245,8 @@ class DVAE(nn.Module, ABC):
         x, lengths, ragged, valid = self._prepare(x, lengths, samples)
         posterior = self.posterior(x, ragged, noise=noise, generator=generator)
         past = self._fed_back(posterior.latents, x, free_running, generator)
-        prior, likelihood = self.generative(posterior.latents, past, ragged)
+        seen = posterior.seen if past is x else None
+        prior, likelihood = self.generative(posterior.latents, past, ragged, seen)
         log_likelihood = likelihood.log_prob(x).where(valid, 0)
         kl = kl_per_dimension(posterior.z, prior).where(valid.unsqueeze(-1), 0)
         kl_w = None
@@ -267,7 +273,7 @@ class DVAE(nn.Module, ABC):
         x, _, ragged, valid = self._prepare(x, lengths, samples)
         posterior = self.posterior(x, ragged, generator=generator)
         latents = posterior.latents
-        prior, likelihood = self.generative(latents, x, ragged)
+        prior, likelihood = self.generative(latents, x, ragged, posterior.seen)
         log_weight = likelihood.log_prob(x) + prior.log_prob(latents.z) - posterior.z.log_prob(latents.z)
         log_weight = log_weight.where(valid, 0).sum(-1)
         if posterior.w is not None and latents.w is not None:
@@ -306,9 +312,10 @@ class DVAE(nn.Module, ABC):
         noise = self.draw_noise(x.shape[0], x.shape[1], generator) if noise is None else noise
         if latents == "mean":
             noise = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
-        inferred = self.posterior(x, ragged, noise=noise).latents
-        past = self._fed_back(inferred, x, float(mode == "generation"), generator)
-        return self.likelihood(inferred, past, ragged)
+        posterior = self.posterior(x, ragged, noise=noise)
+        past = self._fed_back(posterior.latents, x, float(mode == "generation"), generator)
+        seen = posterior.seen if past is x else None
+        return self.generative(posterior.latents, past, ragged, seen)[1]
 
     def step(
         self, state: Any, *, z: Tensor | None = None, x: Tensor | None = None, generator: torch.Generator | None = None
@@ -355,6 +362,11 @@ class DVAE(nn.Module, ABC):
         w = None
         if self.w_dim:
             w = draw(standard_normal(self.weight.new_zeros(n, self.w_dim)), generator)
+        return self._sample(n, length, w, generator, feedback)
+
+    def _sample(
+        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
+    ) -> Generated:
         state = self.start(n, w)
         if not self.causal:
             return self._sample_all_at_once(state, n, length, w, generator, feedback)
@@ -419,10 +431,7 @@ class DVAE(nn.Module, ABC):
         """The frames that prior and likelihood see as past: the true ones, or with some probability the own means."""
         if free_running == 0 or not self.autoregressive:
             return x
-        own = None
-        if free_running < 1:
-            uniform = torch.rand(x.shape[:2], generator=generator, device=x.device, dtype=x.dtype)
-            own = (uniform < free_running).unsqueeze(-1)
+        own = self._own_frames(x, free_running, generator) if free_running < 1 else None
         with torch.no_grad():
             state = self.start(x.shape[0], latents.w)
             past = []
@@ -434,6 +443,12 @@ class DVAE(nn.Module, ABC):
                 state = self.advance(state, z, frame)
                 past.append(frame)
             return torch.stack(past, 1)
+
+    @staticmethod
+    def _own_frames(x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
+        """Where the own mean is fed back, ``(batch, time, 1)``: each frame with this probability."""
+        uniform = torch.rand(x.shape[:2], generator=generator, device=x.device, dtype=x.dtype)
+        return (uniform < free_running).unsqueeze(-1)
 
 
 def _check_lengths(lengths: Tensor, batch: int, time: int) -> int:

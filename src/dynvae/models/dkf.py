@@ -7,15 +7,13 @@ __all__ = ["DKF", "GatedTransition"]
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
-from torch.nn import functional as F
+from torch import nn
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import bound_log_variance, diagonal_normal, gaussian, reparameterize
-from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, Direction, Recurrent, shift
+from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.nn import MLP, Direction, Recurrent
+from dynvae.recurrence import Builder, past
+from dynvae.recurrence.program import Signal
 
 
 class GatedTransition(nn.Module):
@@ -33,15 +31,15 @@ class GatedTransition(nn.Module):
         self.mean = nn.Linear(z_dim, z_dim)
         self.variance = nn.Linear(z_dim, z_dim)
 
-    def forward(self, z: Tensor) -> Independent:
-        """p(z_t | z_t-1) from z_t-1, ``(..., z_dim)``."""
-        gate, proposal = self.gate(z).sigmoid(), self.proposal(z)
-        mean = (1 - gate) * self.mean(z) + gate * proposal
-        variance = F.softplus(self.variance(proposal.relu()))
-        return diagonal_normal(mean, bound_log_variance(variance.clamp(min=torch.finfo(z.dtype).tiny).log()))
+    def declare(self, p: Builder, z: Signal) -> Signal:
+        """Mean and log-variance of p(z_t | z_t-1) from z_t-1."""
+        gate, proposal = p(self.gate, z, activation="sigmoid"), p(self.proposal, z)
+        mean = p.map("transition.blend", "blend", gate, p(self.mean, z), proposal)
+        positive = p.map("transition.positive", "relu", proposal)
+        return mean + p.map("transition.log_variance", "log_softplus", p(self.variance, positive))
 
 
-class DKF(DVAE):
+class DKF(RecursiveDVAE):
     r"""Deep Kalman filter, or deep Markov model, with the DKS encoder (Krishnan et al., 2015, 2017).
 
     .. math:: p(x, z) = \prod_t p(x_t | z_t)\, p(z_t | z_{t-1}), \qquad q(z | x) = \prod_t q(z_t | z_{t-1}, x_{t:T}).
@@ -95,42 +93,11 @@ class DKF(DVAE):
         self.transition = GatedTransition(z_dim, dropout=dropout)
         self.decoder = MLP(z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        runs = self.x_rnn(self.x_net(self.features(x, lengths)), lengths).chunk(len(self.x_rnn.directions), -1)
-        summary, parts = sum(runs), len(runs) + 1
-        if latents is not None:
-            return Posterior(latents, gaussian(self.encoder((self.z_net(shift(latents.z)).tanh() + summary) / parts)))
-        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-        z = x.new_zeros(x.shape[0], self.z_dim, dtype=summary.dtype)
-        packed, zs = [], []
-        for seen, eps in zip(summary.unbind(1), noise.z.unbind(1), strict=True):
-            packed.append(self.encoder((self.z_net(z).tanh() + seen) / parts))
-            z = reparameterize(packed[-1], eps)
-            zs.append(z)
-        return Posterior(Latents(torch.stack(zs, 1)), gaussian(torch.stack(packed, 1)))
+    def inference(self, p: Recursion) -> None:
+        seen = p(self.x_rnn, p(self.x_net, p.x))
+        own = p(self.z_net, past(p.z), activation="tanh")
+        p.posterior(p(self.encoder, p.map("combined", "average", own, *((read,) for read in seen))))
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.transition(shift(latents.z))
-
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.observation(self.decoder(latents.z))
-
-    def start(self, batch: int, w: Tensor | None = None) -> Tensor:
-        return self.weight.new_zeros(batch, self.z_dim)
-
-    def step_prior(self, state: Tensor) -> Distribution:
-        return self.transition(state)
-
-    def step_likelihood(self, state: Tensor, z: Tensor) -> tuple[Distribution, Tensor]:
-        return self.observation(self.decoder(z)), state
-
-    def advance(self, state: Tensor, z: Tensor, x: Tensor) -> Tensor:
-        return z
+    def generation(self, p: Recursion) -> None:
+        p.prior(self.transition.declare(p, past(p.z)))
+        p.likelihood(p(self.decoder, p.z))

@@ -5,25 +5,15 @@ from __future__ import annotations
 __all__ = ["DSAE"]
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
-
-import torch
-from torch import Tensor
-from torch.distributions import Distribution
+from typing import Any, ClassVar
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import gaussian, reparameterize
-from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, CellState, Recurrent, shift
+from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.nn import MLP, Recurrent
+from dynvae.recurrence import past
 
 
-class _State(NamedTuple):
-    h: Tensor  # what the prior sees of z_1:t-1
-    rnn: CellState
-    v: Tensor
-
-
-class DSAE(DVAE):
+class DSAE(RecursiveDVAE):
     r"""Disentangled sequential autoencoder (Li and Mandt, 2018), with its "full" encoder.
 
     .. math:: p(x, z, v) = p(v) \prod_t p(x_t | z_t, v)\, p(z_t | z_{1:t-1}), \qquad
@@ -94,53 +84,12 @@ class DSAE(DVAE):
         self.prior_net = MLP(prior_rnn, (), 2 * z_dim)
         self.decoder = MLP(v_dim + z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        seen = self.x_net(self.features(x, lengths))
-        packed_v = self.v_encoder(self.v_rnn.last(self.v_rnn(seen, lengths), lengths))
-        if latents is not None:
-            packed = self._encode(seen, latents.w, lengths)
-            return Posterior(latents, gaussian(packed), gaussian(packed_v))
-        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-        assert noise.w is not None, "the noise of a model with a sequence-level latent has a part w"
-        v = reparameterize(packed_v, noise.w)
-        packed = self._encode(seen, v, lengths)
-        return Posterior(Latents(reparameterize(packed, noise.z), v), gaussian(packed), gaussian(packed_v))
+    def inference(self, p: Recursion) -> None:
+        x = p(self.x_net, p.x)
+        p.sequence_posterior(p(self.v_encoder, p.last(self.v_rnn, p(self.v_rnn, x))))
+        g = p(self.z_net, p(self.z_rnn, x, p.w))
+        p.posterior(p(self.encoder, p(self.encoder_rnn, g)))
 
-    def _encode(self, seen: Tensor, v: Tensor | None, lengths: Tensor | None) -> Tensor:
-        """The parameters of q(z_t | v, x) at every t."""
-        g = self.z_rnn(torch.cat([seen, self._every_frame(v, seen)], -1), lengths)
-        return self.encoder(self.encoder_rnn(self.z_net(g)))
-
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return gaussian(self.prior_net(self.prior_rnn(shift(latents.z))))
-
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        v = self._every_frame(latents.w, latents.z)
-        return self.observation(self.decoder(torch.cat([v, latents.z], -1)))
-
-    @staticmethod
-    def _every_frame(v: Tensor | None, like: Tensor) -> Tensor:
-        assert v is not None, "the latents of a model with a sequence-level latent have a part w"
-        return v.unsqueeze(1).expand(-1, like.shape[1], -1)
-
-    def start(self, batch: int, w: Tensor | None = None) -> _State:
-        assert w is not None, "a model with a sequence-level latent starts from it"
-        nothing = self.weight.new_zeros(batch, self.z_dim)
-        return _State(*self.prior_rnn.step(nothing, self.prior_rnn.start(batch)), w)
-
-    def step_prior(self, state: _State) -> Distribution:
-        return gaussian(self.prior_net(state.h))
-
-    def step_likelihood(self, state: _State, z: Tensor) -> tuple[Distribution, _State]:
-        return self.observation(self.decoder(torch.cat([state.v, z], -1))), state
-
-    def advance(self, state: _State, z: Tensor, x: Tensor) -> _State:
-        return _State(*self.prior_rnn.step(z, state.rnn), state.v)
+    def generation(self, p: Recursion) -> None:
+        p.prior(p(self.prior_net, p(self.prior_rnn, past(p.z))))
+        p.likelihood(p(self.decoder, p.w, p.z))

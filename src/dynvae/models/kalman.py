@@ -89,7 +89,6 @@ def emission_law(mean: Tensor, covariance: Tensor, model: LinearGaussian) -> Mul
     return MultivariateNormal((C @ mean.unsqueeze(-1)).squeeze(-1), scale_tril=L, validate_args=False)
 
 
-@_precise
 def predict(mean: Tensor, covariance: Tensor, u: Tensor, model: LinearGaussian) -> tuple[Tensor, Tensor]:
     """One time update: the moments of z_t from those of z_t-1, the input u_t and frame t's matrices."""
     A = model.transition
@@ -98,6 +97,15 @@ def predict(mean: Tensor, covariance: Tensor, u: Tensor, model: LinearGaussian) 
     return mean, 0.5 * (covariance + covariance.mT)
 
 
+def _root(covariance: Tensor) -> Tensor:
+    """The lower triangular root; what rounding has taken from the smallest eigenvalues is given back first."""
+    size = covariance.shape[-1]
+    rounding = torch.finfo(covariance.dtype).eps * size * covariance.diagonal(dim1=-2, dim2=-1).amax(-1)
+    identity = torch.eye(size, dtype=covariance.dtype, device=covariance.device)
+    return torch.linalg.cholesky(covariance + rounding[..., None, None] * identity)
+
+
+@_precise
 def kalman_filter(a: Tensor, u: Tensor, model: LinearGaussian, initial_covariance: Tensor) -> Filtered:
     """Filter a batch of sequences.
 
@@ -146,7 +154,7 @@ def kalman_smoother(filtered: Filtered, model: LinearGaussian, lengths: Tensor |
     for t in reversed(range(time - 1)):
         here, spread = filtered.mean[:, t], filtered.covariance[:, t]
         next_mean, next_spread = filtered.predicted_mean[:, t + 1], filtered.predicted_covariance[:, t + 1]
-        gain = torch.cholesky_solve(model.transition[:, t + 1] @ spread, torch.linalg.cholesky(next_spread)).mT
+        gain = torch.cholesky_solve(model.transition[:, t + 1] @ spread, _root(next_spread)).mT
         smooth_mean = here + (gain @ (mean - next_mean).unsqueeze(-1)).squeeze(-1)
         smooth = spread + gain @ (covariance - next_spread) @ gain.mT
         if valid is not None:

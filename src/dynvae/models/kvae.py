@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["KVAE"]
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from dynvae.dependencies import Dependencies
-from dynvae.models.base import DVAE, Latents, Posterior
+from dynvae.models.base import DVAE, Generated, Latents
 from dynvae.models.kalman import (
     Filtered,
     LinearGaussian,
@@ -23,17 +23,20 @@ from dynvae.models.kalman import (
     kalman_smoother,
     predict,
 )
-from dynvae.nn import MLP, CellState, Recurrent, full_precision
+from dynvae.models.recursive import Recursion, RecursiveDVAE, State
+from dynvae.nn import MLP, Recurrent, full_precision
+from dynvae.recurrence import past, run
 
 
-class _State(NamedTuple):
-    rnn: CellState
-    mean: Tensor  # of the state z_t given a_1:t-1
+class _Predicted(NamedTuple):
+    """The law of the state z_t given a_1:t-1, and the matrices of frame t."""
+
+    mean: Tensor
     covariance: Tensor
-    matrices: LinearGaussian  # of frame t
+    matrices: LinearGaussian
 
 
-class KVAE(DVAE):
+class KVAE(RecursiveDVAE):
     r"""Kalman variational autoencoder (Fraccaro et al., 2017), with the state integrated out exactly.
 
     .. math::
@@ -66,6 +69,7 @@ class KVAE(DVAE):
 
     title: ClassVar[str] = "Kalman variational autoencoder"
     paper: ClassVar[str] = "Fraccaro et al., 2017"
+    prior_law: ClassVar[str] = "mixture"
     dependencies = Dependencies(prior="a[1:t-1]", likelihood="a[t]", posterior="x[t]", latent="a")
 
     def __init__(
@@ -99,30 +103,29 @@ class KVAE(DVAE):
         self.emission_log_std = nn.Parameter(torch.full((z_dim,), math.log(emission_std)))
         self.initial_std = initial_std
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        packed = self.encoder(self.features(x, lengths))
-        return self._framewise_posterior(packed, noise, generator, latents)
+    def inference(self, p: Recursion) -> None:
+        p.posterior(p(self.encoder, p.x))
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> MultivariateNormal:
-        return self.filter(latents.z)[0].observation
+    def generation(self, p: Recursion) -> None:
+        p.laws["mixture"] = p(self.mixture_net, p(self.mixture_rnn, past(p.z)))
+        p.likelihood(p(self.decoder, p.z))
 
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.observation(self.decoder(latents.z))
+    def initial(self, batch: int) -> dict[str, Tensor]:
+        return {"z": self.first_input.expand(batch, -1)}
+
+    def _prior(self, values: Mapping[str, Tensor], latents: Latents) -> MultivariateNormal:
+        return self._filter(latents.z, self._mix(values["mixture_net"])).observation
 
     def filter(self, a: Tensor) -> tuple[Filtered, LinearGaussian]:
         """The state given the pseudo-observations so far, ``(batch, time, z_dim)``, and the matrices of all frames."""
-        first = self.first_input.expand(a.shape[0], 1, -1)
-        past = torch.cat([first, a[:, :-1]], 1)
-        matrices = self._mix(self.mixture_rnn(past))
-        return kalman_filter(a, past, matrices, self._initial_covariance()), matrices
+        names, initial = self.declared.names("mixture"), self.initial(a.shape[0])
+        mixture = run(self.declared.generation, self, {"z": a}, names, initial=initial)["mixture_net"]
+        matrices = self._mix(mixture)
+        return self._filter(a, matrices), matrices
+
+    def _filter(self, a: Tensor, matrices: LinearGaussian) -> Filtered:
+        past_inputs = torch.cat([self.first_input.expand(a.shape[0], 1, -1), a[:, :-1]], 1)
+        return kalman_filter(a, past_inputs, matrices, self._initial_covariance())
 
     def smooth(self, a: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and covariance of the state given the whole sequence of pseudo-observations.
@@ -133,9 +136,9 @@ class KVAE(DVAE):
         """
         return kalman_smoother(*self.filter(a), lengths)
 
-    def _mix(self, summary: Tensor) -> LinearGaussian:
-        """The matrices that the LSTM's output ``(..., mixture_rnn)`` chooses."""
-        alpha = self.mixture_net(summary).to(self.transitions.dtype).softmax(-1)
+    def _mix(self, mixture: Tensor) -> LinearGaussian:
+        """The matrices mixed by the softmax of ``(..., mixtures)``."""
+        alpha = mixture.to(self.transitions.dtype).softmax(-1)
         with full_precision(alpha):
             A, B, C = (
                 torch.einsum("...k,kij->...ij", alpha, matrices)
@@ -150,19 +153,26 @@ class KVAE(DVAE):
         size = self.transitions.shape[-1]
         return self.initial_std**2 * torch.eye(size, dtype=self.weight.dtype, device=self.weight.device)
 
-    def start(self, batch: int, w: Tensor | None = None) -> _State:
-        out, rnn = self.mixture_rnn.step(self.first_input.expand(batch, -1), self.mixture_rnn.start(batch))
+    def _sample(
+        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
+    ) -> Generated:
+        return DVAE._sample(self, n, length, w, generator, feedback)  # the filter runs frame by frame
+
+    def start(self, batch: int, w: Tensor | None = None) -> State:
+        state = super().start(batch, w)
         covariance = self._initial_covariance().expand(batch, -1, -1)
-        return _State(rnn, self.weight.new_zeros(batch, covariance.shape[-1]), covariance, self._mix(out))
+        mean = self.weight.new_zeros(batch, covariance.shape[-1])
+        return state._replace(extra=_Predicted(mean, covariance, self._mix(state.now["mixture_net"])))
 
-    def step_prior(self, state: _State) -> MultivariateNormal:
-        return emission_law(state.mean, state.covariance, state.matrices)
+    def step_prior(self, state: State) -> MultivariateNormal:
+        return emission_law(*state.extra)
 
-    def step_likelihood(self, state: _State, z: Tensor) -> tuple[Distribution, _State]:
-        return self.observation(self.decoder(z)), state
+    def step_likelihood(self, state: State, z: Tensor) -> tuple[Distribution, State]:
+        likelihood, after = super().step_likelihood(state, z)
+        return likelihood, after._replace(extra=state.extra)
 
-    def advance(self, state: _State, z: Tensor, x: Tensor) -> _State:
-        _, mean, covariance = condition(state.mean, state.covariance, z, state.matrices)
-        out, rnn = self.mixture_rnn.step(z, state.rnn)
-        matrices = self._mix(out)
-        return _State(rnn, *predict(mean, covariance, z, matrices), matrices)
+    def advance(self, state: State, z: Tensor, x: Tensor) -> State:
+        after = super().advance(state, z, x)
+        _, mean, covariance = condition(state.extra.mean, state.extra.covariance, z, state.extra.matrices)
+        matrices = self._mix(after.now["mixture_net"])
+        return after._replace(extra=_Predicted(*predict(mean, covariance, z, matrices), matrices))

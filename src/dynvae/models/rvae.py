@@ -7,20 +7,16 @@ __all__ = ["RVAE"]
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-from torch.distributions import Distribution
-
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import gaussian, reparameterize, standard_normal
-from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, CellState, Direction, Recurrent, shift
+from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.nn import MLP, Direction, Recurrent
+from dynvae.recurrence import past
 
 _CAUSAL = Dependencies(prior="", likelihood="z[1:t]", posterior="z[1:t-1], x[t:T]")
 _NONCAUSAL = Dependencies(prior="", likelihood="z[1:T]", posterior="z[1:t-1], x[1:T]")
 
 
-class RVAE(DVAE):
+class RVAE(RecursiveDVAE):
     r"""Recurrent variational autoencoder (Leglaive et al., 2020).
 
     .. math::
@@ -88,44 +84,9 @@ class RVAE(DVAE):
         outputs = x_dim * self.observation.outputs
         self.decoder = MLP(self.decoder_rnn.out_features, decoder_hidden, outputs, **options)
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        g = self.x_rnn(self.x_net(self.features(x, lengths)), lengths)
-        if latents is not None:
-            past = self.z_rnn(self.z_net(shift(latents.z)))
-            return Posterior(latents, gaussian(self.encoder(torch.cat([g, past], -1))))
-        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-        z, state = g.new_zeros(x.shape[0], self.z_dim), self.z_rnn.start(x.shape[0], g)
-        packed, zs = [], []
-        for hoisted, eps in zip(self.encoder.hoist(g).unbind(1), noise.z.unbind(1), strict=True):
-            past, state = self.z_rnn.step(self.z_net(z), state)
-            packed.append(self.encoder(past, hoisted=hoisted))
-            z = reparameterize(packed[-1], eps)
-            zs.append(z)
-        return Posterior(Latents(torch.stack(zs, 1)), gaussian(torch.stack(packed, 1)))
+    def inference(self, p: Recursion) -> None:
+        g = p(self.x_rnn, p(self.x_net, p.x))
+        p.posterior(p(self.encoder, g, p(self.z_rnn, p(self.z_net, past(p.z)))))
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return standard_normal(latents.z)
-
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.observation(self.decoder(self.decoder_rnn(self.latent_net(latents.z), lengths)))
-
-    def start(self, batch: int, w: Tensor | None = None) -> CellState:
-        return self.decoder_rnn.start(batch)
-
-    def step_prior(self, state: CellState) -> Distribution:
-        return standard_normal(state[0][:, :1].expand(-1, self.z_dim))
-
-    def step_likelihood(self, state: CellState, z: Tensor) -> tuple[Distribution, CellState]:
-        h, state = self.decoder_rnn.step(self.latent_net(z), state)
-        return self.observation(self.decoder(h)), state
-
-    def advance(self, state: CellState, z: Tensor, x: Tensor) -> CellState:
-        return state
+    def generation(self, p: Recursion) -> None:
+        p.likelihood(p(self.decoder, p(self.decoder_rnn, p(self.latent_net, p.z))))

@@ -5,25 +5,15 @@ from __future__ import annotations
 __all__ = ["SRNN"]
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
-
-import torch
-from torch import Tensor
-from torch.distributions import Distribution
+from typing import Any, ClassVar
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import gaussian, reparameterize
-from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, CellState, Recurrent, shift
+from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.nn import MLP, Recurrent
+from dynvae.recurrence import past
 
 
-class _State(NamedTuple):
-    h: Tensor  # h_t, which has seen x_1:t-1
-    rnn: CellState
-    z: Tensor  # z_t-1
-
-
-class SRNN(DVAE):
+class SRNN(RecursiveDVAE):
     r"""Stochastic recurrent neural network (Fraccaro et al., 2016).
 
     .. math:: p(x, z) = \prod_t p(x_t | z_t, x_{1:t-1})\, p(z_t | z_{t-1}, x_{1:t-1}), \qquad
@@ -81,57 +71,12 @@ class SRNN(DVAE):
         self.prior_net = MLP(forward_rnn + z_dim, prior_hidden, 2 * z_dim, **options)
         self.decoder = MLP(forward_rnn + z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        features = self.features(x, lengths)
-        g = self.backward_rnn(self.hx_net(torch.cat([self._past(features), features], -1)), lengths)
-        if latents is not None:
-            return Posterior(latents, gaussian(self.encoder(torch.cat([g, shift(latents.z)], -1))))
-        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-        z = g.new_zeros(x.shape[0], self.z_dim)
-        packed, zs = [], []
-        for hoisted, eps in zip(self.encoder.hoist(g).unbind(1), noise.z.unbind(1), strict=True):
-            packed.append(self.encoder(z, hoisted=hoisted))
-            z = reparameterize(packed[-1], eps)
-            zs.append(z)
-        return Posterior(Latents(torch.stack(zs, 1)), gaussian(torch.stack(packed, 1)))
+    def inference(self, p: Recursion) -> None:
+        h = p(self.forward_rnn, p(self.x_net, past(p.x)))
+        g = p(self.backward_rnn, p(self.hx_net, h, p.x))
+        p.posterior(p(self.encoder, g, past(p.z)))
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.generative(latents, x, lengths)[0]
-
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.generative(latents, x, lengths)[1]
-
-    def generative(
-        self, latents: Latents, x: Tensor, lengths: Tensor | None = None
-    ) -> tuple[Distribution, Distribution]:
-        h = self._past(self.features(x, lengths))
-        prior = gaussian(self.prior_net(torch.cat([h, shift(latents.z)], -1)))
-        return prior, self.observation(self.decoder(torch.cat([h, latents.z], -1)))
-
-    def _past(self, features: Tensor) -> Tensor:
-        """h_t at every t: the forward LSTM over the frames before t."""
-        return self.forward_rnn(self.x_net(shift(features)))
-
-    def start(self, batch: int, w: Tensor | None = None) -> _State:
-        nothing = self.weight.new_zeros(batch, self.x_dim)
-        return _State(*self._see(nothing, self.forward_rnn.start(batch)), self.weight.new_zeros(batch, self.z_dim))
-
-    def step_prior(self, state: _State) -> Distribution:
-        return gaussian(self.prior_net(torch.cat([state.h, state.z], -1)))
-
-    def step_likelihood(self, state: _State, z: Tensor) -> tuple[Distribution, _State]:
-        return self.observation(self.decoder(torch.cat([state.h, z], -1))), state
-
-    def advance(self, state: _State, z: Tensor, x: Tensor) -> _State:
-        return _State(*self._see(self.features(x), state.rnn), z)
-
-    def _see(self, features: Tensor, rnn: CellState) -> tuple[Tensor, CellState]:
-        return self.forward_rnn.step(self.x_net(features), rnn)
+    def generation(self, p: Recursion) -> None:
+        h = p(self.forward_rnn, p(self.x_net, past(p.x)))
+        p.prior(p(self.prior_net, h, past(p.z)))
+        p.likelihood(p(self.decoder, h, p.z))

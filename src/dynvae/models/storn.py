@@ -5,24 +5,15 @@ from __future__ import annotations
 __all__ = ["STORN"]
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
-
-import torch
-from torch import Tensor
-from torch.distributions import Distribution
+from typing import Any, ClassVar
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import standard_normal
-from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, CellState, Recurrent, shift
+from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.nn import MLP, Recurrent
+from dynvae.recurrence import past
 
 
-class _State(NamedTuple):
-    features: Tensor  # of x_t-1
-    rnn: CellState
-
-
-class STORN(DVAE):
+class STORN(RecursiveDVAE):
     r"""Stochastic recurrent network (Bayer and Osendorfer, 2014).
 
     .. math:: p(x, z) = \prod_t p(x_t | z_{1:t}, x_{1:t-1})\, \mathcal N(z_t; 0, I), \qquad
@@ -78,36 +69,9 @@ class STORN(DVAE):
         self.decoder_rnn = Recurrent(self.z_net.out_features + self.past_net.out_features, decoder_rnn, **stack)
         self.decoder = MLP(decoder_rnn, decoder_hidden, x_dim * self.observation.outputs, **options)
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        packed = self.encoder(self.encoder_rnn(self.x_net(self.features(x, lengths)), lengths))
-        return self._framewise_posterior(packed, noise, generator, latents)
+    def inference(self, p: Recursion) -> None:
+        p.posterior(p(self.encoder, p(self.encoder_rnn, p(self.x_net, p.x))))
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return standard_normal(latents.z)
-
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        past = self.past_net(shift(self.features(x, lengths)))
-        h = self.decoder_rnn(torch.cat([self.z_net(latents.z), past], -1), lengths)
-        return self.observation(self.decoder(h))
-
-    def start(self, batch: int, w: Tensor | None = None) -> _State:
-        return _State(self.weight.new_zeros(batch, self.x_dim), self.decoder_rnn.start(batch))
-
-    def step_prior(self, state: _State) -> Distribution:
-        return standard_normal(state.features[:, :1].expand(-1, self.z_dim))
-
-    def step_likelihood(self, state: _State, z: Tensor) -> tuple[Distribution, _State]:
-        drive = torch.cat([self.z_net(z), self.past_net(state.features)], -1)
-        h, rnn = self.decoder_rnn.step(drive, state.rnn)
-        return self.observation(self.decoder(h)), state._replace(rnn=rnn)
-
-    def advance(self, state: _State, z: Tensor, x: Tensor) -> _State:
-        return state._replace(features=self.features(x))
+    def generation(self, p: Recursion) -> None:
+        h = p(self.decoder_rnn, p(self.z_net, p.z), p(self.past_net, past(p.x)))
+        p.likelihood(p(self.decoder, h))

@@ -7,17 +7,12 @@ __all__ = ["VAE"]
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-from torch.distributions import Distribution
-
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import standard_normal
-from dynvae.models.base import DVAE, Latents, Posterior
+from dynvae.models.recursive import Recursion, RecursiveDVAE
 from dynvae.nn import MLP
 
 
-class VAE(DVAE):
+class VAE(RecursiveDVAE):
     r"""Variational autoencoder (Kingma and Welling, 2014; Rezende et al., 2014), applied to each frame.
 
     .. math:: p(x, z) = \prod_t p(x_t | z_t)\, \mathcal N(z_t; 0, I), \qquad q(z | x) = \prod_t q(z_t | x_t).
@@ -50,32 +45,8 @@ class VAE(DVAE):
         self.encoder = MLP(x_dim, hidden, 2 * z_dim, activation=activation, dropout=dropout)
         self.decoder = MLP(z_dim, tuple(hidden)[::-1], outputs, activation=activation, dropout=dropout)
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        packed = self.encoder(self.features(x, lengths))
-        return self._framewise_posterior(packed, noise, generator, latents)
+    def inference(self, p: Recursion) -> None:
+        p.posterior(p(self.encoder, p.x))
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return standard_normal(latents.z)
-
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.observation(self.decoder(latents.z))
-
-    def start(self, batch: int, w: Tensor | None = None) -> Tensor:
-        return self.weight.new_zeros(batch, self.z_dim)
-
-    def step_prior(self, state: Tensor) -> Distribution:
-        return standard_normal(state)
-
-    def step_likelihood(self, state: Tensor, z: Tensor) -> tuple[Distribution, Tensor]:
-        return self.observation(self.decoder(z)), state
-
-    def advance(self, state: Tensor, z: Tensor, x: Tensor) -> Tensor:
-        return state
+    def generation(self, p: Recursion) -> None:
+        p.likelihood(p(self.decoder, p.z))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ELBO", "Frame", "Generated", "Latents", "Posterior"]
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,11 +31,14 @@ class Posterior(NamedTuple):
         latents: one sample, reparameterised.
         z: q(z_t | z_<t, x) along that sample, batch shape ``(batch, time)``.
         w: q(w | x), batch shape ``(batch,)``, for models that have a sequence-level latent.
+        seen: what was computed of x on the way that the generative model can use, if it sees the same x; None if
+            there is nothing of that kind.
     """
 
     latents: Latents
     z: Distribution
     w: Distribution | None = None
+    seen: Mapping[str, Tensor] | None = None
 
 
 class Frame(NamedTuple):

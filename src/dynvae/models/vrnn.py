@@ -5,24 +5,15 @@ from __future__ import annotations
 __all__ = ["VRNN"]
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
-
-import torch
-from torch import Tensor
-from torch.distributions import Distribution
+from typing import Any, ClassVar
 
 from dynvae.dependencies import Dependencies
-from dynvae.distributions import gaussian, reparameterize
-from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.nn import MLP, CellState, Recurrent, shift
+from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.nn import MLP, Recurrent
+from dynvae.recurrence import past
 
 
-class _State(NamedTuple):
-    h: Tensor  # what prior and decoder see of the past
-    rnn: CellState
-
-
-class VRNN(DVAE):
+class VRNN(RecursiveDVAE):
     r"""Variational recurrent neural network (Chung et al., 2015).
 
     .. math:: p(x, z) = \prod_t p(x_t | z_{1:t}, x_{1:t-1})\, p(z_t | z_{1:t-1}, x_{1:t-1}), \qquad
@@ -75,55 +66,12 @@ class VRNN(DVAE):
         self.prior_net = MLP(rnn, prior_hidden, 2 * z_dim, **options)
         self.decoder = MLP(z_size + rnn, decoder_hidden, x_dim * self.observation.outputs, **options)
 
-    def posterior(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        noise: Latents | None = None,
-        generator: torch.Generator | None = None,
-        latents: Latents | None = None,
-    ) -> Posterior:
-        seen = self.x_net(self.features(x, lengths))
-        if latents is not None:
-            h = self._states(seen, self.z_net(latents.z))
-            return Posterior(latents, gaussian(self.encoder(torch.cat([seen, h], -1))))
-        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-        for_encoder, for_rnn = self.encoder.hoist(seen), self.rnn.hoist(seen)
-        h, state = seen.new_zeros(x.shape[0], self.rnn.hidden), self.rnn.start(x.shape[0], seen)
-        packed, zs = [], []
-        for t, eps in enumerate(noise.z.unbind(1)):
-            packed.append(self.encoder(h, hoisted=for_encoder[:, t]))
-            zs.append(reparameterize(packed[-1], eps))
-            h, state = self.rnn.step(self.z_net(zs[-1]), state, hoisted=for_rnn[:, t])
-        return Posterior(Latents(torch.stack(zs, 1)), gaussian(torch.stack(packed, 1)))
+    def inference(self, p: Recursion) -> None:
+        x, z = p(self.x_net, p.x), p(self.z_net, p.z)
+        p.posterior(p(self.encoder, x, past(p(self.rnn, x, z))))
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.generative(latents, x, lengths)[0]
-
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self.generative(latents, x, lengths)[1]
-
-    def generative(
-        self, latents: Latents, x: Tensor, lengths: Tensor | None = None
-    ) -> tuple[Distribution, Distribution]:
-        z = self.z_net(latents.z)
-        h = self._states(self.x_net(self.features(x, lengths)), z)
-        return gaussian(self.prior_net(h)), self.observation(self.decoder(torch.cat([z, h], -1)))
-
-    def _states(self, x_features: Tensor, z_features: Tensor) -> Tensor:
-        """h_t at every t, from all frames and latents: the LSTM's output a frame late, from zero."""
-        return shift(self.rnn(torch.cat([x_features, z_features], -1)))
-
-    def start(self, batch: int, w: Tensor | None = None) -> _State:
-        return _State(self.weight.new_zeros(batch, self.rnn.hidden), self.rnn.start(batch))
-
-    def step_prior(self, state: _State) -> Distribution:
-        return gaussian(self.prior_net(state.h))
-
-    def step_likelihood(self, state: _State, z: Tensor) -> tuple[Distribution, _State]:
-        return self.observation(self.decoder(torch.cat([self.z_net(z), state.h], -1))), state
-
-    def advance(self, state: _State, z: Tensor, x: Tensor) -> _State:
-        drive = torch.cat([self.x_net(self.features(x)), self.z_net(z)], -1)
-        return _State(*self.rnn.step(drive, state.rnn))
+    def generation(self, p: Recursion) -> None:
+        x, z = p(self.x_net, p.x), p(self.z_net, p.z)
+        h = past(p(self.rnn, x, z))
+        p.prior(p(self.prior_net, h))
+        p.likelihood(p(self.decoder, z, h))

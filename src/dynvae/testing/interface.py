@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, ZOO, Latents
+from dynvae.nn import MLP, Recurrent
 from dynvae.testing.cases import Check, applies_to, assert_equal, ensure, observations, results, seeded
 
 
@@ -223,7 +224,11 @@ def check_autocast(model: DVAE, generator: torch.Generator) -> None:
 
 
 def _drops(model: nn.Module) -> bool:
-    return any(isinstance(part, nn.Dropout) and part.p > 0 for part in model.modules())
+    own = (MLP, Recurrent)
+    probabilities = (
+        m.p if isinstance(m, nn.Dropout) else m.dropout if isinstance(m, own) else 0 for m in model.modules()
+    )
+    return any(probability > 0 for probability in probabilities)
 
 
 @applies_to(_drops)

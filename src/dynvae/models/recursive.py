@@ -1,0 +1,318 @@
+"""Models that state their recursion as a program: all methods of the contract follow from two declarations."""
+
+from __future__ import annotations
+
+__all__ = ["Declaration", "Recursion", "RecursiveDVAE", "State"]
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from dynvae.distributions import bound_log_variance, diagonal_normal, draw, standard_normal
+from dynvae.models.base import DVAE, Generated, Latents, Posterior
+from dynvae.recurrence import Builder, Program, carried, run, run_frame
+from dynvae.recurrence.program import Map, Operation, Read, Sample, Signal
+
+
+class State(NamedTuple):
+    """Where the generation of a batch of sequences stands before a frame.
+
+    Attributes:
+        before: the variables of the last frame that this one reads.
+        now: the variables of this frame that need neither its latent nor its observation.
+        origin: zeros, ``(batch, z_dim)``.
+        extra: what a member adds.
+    """
+
+    before: dict[str, Tensor]
+    now: dict[str, Tensor]
+    origin: Tensor
+    extra: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Declaration:
+    """What :class:`Recursion` has collected.
+
+    Attributes:
+        program: inference and generation.
+        generation: generation alone, where x and z are given.
+        free: generation that is fed its own means.
+        mixed: generation that is fed its own means where ``own`` is one, and ``x.true`` where it is zero.
+        laws: mean and log-variance of the Gaussians, and the parameters of the likelihood.
+        shared: the variables of inference that generation needs, too.
+        carried: the state of generation frame by frame, and the widths.
+        head: what a frame of generation computes before it knows z and x.
+    """
+
+    program: Program
+    generation: Program
+    free: Program
+    mixed: Program
+    laws: Mapping[str, Signal]
+    shared: frozenset[str]
+    carried: Mapping[str, int]
+    head: tuple[str, ...]
+
+    def names(self, *laws: str) -> frozenset[str]:
+        """The variables that the laws are made of."""
+        return frozenset(read.name for law in laws for read in self.laws.get(law, ()))
+
+
+class Recursion(Builder):
+    """The words in which a model declares itself: a :class:`~dynvae.recurrence.Builder` that knows x, z and w.
+
+    Attributes:
+        x: what the networks see of the observed frame.
+        z: the latent of the frame.
+        w: the latent of the sequence.
+    """
+
+    def __init__(self, model: DVAE) -> None:
+        super().__init__(model)
+        self.x: Signal = (Read("x", 0, model.x_dim),)
+        self.z: Signal = (Read("z", 0, model.z_dim),)
+        self.w: Signal = (Read("w", 0, model.w_dim),)
+        self.laws: dict[str, Signal] = {}
+
+    def posterior(self, packed: Signal) -> None:
+        """q(z_t | ...) has this mean and log-variance, side by side."""
+        self._gaussian("posterior", packed, "z")
+
+    def sequence_posterior(self, packed: Signal) -> None:
+        """q(w | x) has this mean and log-variance, side by side."""
+        self._gaussian("sequence_posterior", packed, "w")
+
+    def prior(self, packed: Signal) -> None:
+        """p(z_t | ...) has this mean and log-variance, side by side; without a word it is N(0, I)."""
+        self.laws["prior"] = _halves(packed)
+
+    def likelihood(self, packed: Signal) -> None:
+        """p(x_t | ...) has these parameters."""
+        self.laws["likelihood"] = packed
+
+    def _gaussian(self, law: str, packed: Signal, latent: str) -> None:
+        mean, log_variance = self.laws[law] = _halves(packed)
+        self.add(Sample(latent, mean.width, mean, log_variance, f"noise.{latent}"))
+
+
+def _halves(packed: Signal) -> Signal:
+    """A mean and a log-variance, each one read."""
+    if len(packed) == 1:
+        (read,) = packed
+        half = read.width // 2
+        return (Read(read.name, read.start, read.start + half, read.delay),
+                Read(read.name, read.start + half, read.stop, read.delay))  # fmt: skip
+    assert len(packed) == 2, "a Gaussian has a mean and a log-variance"
+    return packed
+
+
+class RecursiveDVAE(DVAE):
+    """A member of the family that declares what it computes at each frame, once; executors do the rest.
+
+    A member gives :meth:`inference` and :meth:`generation`. From them follow the posterior, prior and likelihood of
+    whole sequences, with all that does not depend on the recursion computed for all frames at once; free running;
+    ancestral sampling; and generation frame by frame.
+    """
+
+    declared: Declaration
+    """What the model computes: programs and laws."""
+    prior_law: ClassVar[str] = "prior"
+    """The name of the law that the prior is made of."""
+
+    @abstractmethod
+    def inference(self, p: Recursion) -> None:
+        """Declare q(z_t | ...) from ``p.x``, ``past(p.z)`` and ``p.w``."""
+
+    @abstractmethod
+    def generation(self, p: Recursion) -> None:
+        """Declare p(z_t | ...) and p(x_t | ...) from ``past(p.x)``, ``p.z`` and ``p.w``."""
+
+    def _made(self) -> None:
+        both, generation = Recursion(self), Recursion(self)
+        self.inference(both)
+        inferred = frozenset(both.operations)
+        self.generation(both)
+        self.generation(generation)
+        laws = both.laws
+        (decoded,) = laws["likelihood"]
+        decoded = Read(decoded.name, decoded.start, decoded.start + self.x_dim, decoded.delay)
+        seen = "log_power" if self.input_transform == "log" else "identity"
+        closing: list[Operation] = [Map("mean", self.x_dim, self.observation.mean_function, (decoded,))]
+        own = (Read("mean", 0, self.x_dim),)
+        free = Map("x", self.x_dim, seen, own)
+        mixed = Map("x", self.x_dim, "blend", tuple(Read(n, 0, self.x_dim) for n in ("own", "x.true", "x.own")))
+        if "prior" in laws:
+            mean, log_variance = laws["prior"]
+            closing.append(Sample("z", self.z_dim, mean, log_variance, "noise.z"))
+        widths = {"x": self.x_dim, "z": self.z_dim}
+        state = carried(generation.program, widths)
+        self.declared = Declaration(
+            program=both.program,
+            generation=generation.program,
+            free=generation.program.extended([*closing, free]),
+            mixed=generation.program.extended([*closing, Map("x.own", self.x_dim, seen, own), mixed]),
+            laws=laws,
+            shared=_read_by_the_rest(generation, inferred),
+            carried=state,
+            head=_head(generation.program),
+        )
+
+    def initial(self, batch: int) -> dict[str, Tensor]:
+        """Values of variables before the first frame, ``(batch, width)``; zero, if not told here."""
+        return {}
+
+    # ---- whole sequences -----------------------------------------------------------------------------------------
+
+    def posterior(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        noise: Latents | None = None,
+        generator: torch.Generator | None = None,
+        latents: Latents | None = None,
+    ) -> Posterior:
+        known = {"x": self.features(x, lengths)}
+        if latents is None:
+            noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
+            known |= _named(noise, "noise.z", "noise.w")
+        else:
+            known |= _named(latents, "z", "w")
+        d = self.declared
+        wanted = d.names("posterior", "sequence_posterior") | d.shared | {"z"} | ({"w"} if self.w_dim else set())
+        values = run(d.program, self, known, wanted, lengths=lengths, initial=self.initial(x.shape[0]))
+        w = self._gaussian("sequence_posterior", values) if self.w_dim else None
+        seen = {name: values[name] for name in d.shared | {"x"}}
+        return Posterior(Latents(values["z"], values.get("w")), self._gaussian("posterior", values), w, seen)
+
+    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
+        return self._prior(self._run((self.prior_law,), latents, x, lengths, None), latents)
+
+    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
+        return self._likelihood(self._run(("likelihood",), latents, x, lengths, None))
+
+    def generative(
+        self,
+        latents: Latents,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        seen: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Distribution, Distribution]:
+        values = self._run((self.prior_law, "likelihood"), latents, x, lengths, seen)
+        return self._prior(values, latents), self._likelihood(values)
+
+    def _run(
+        self,
+        laws: tuple[str, ...],
+        latents: Latents,
+        x: Tensor,
+        lengths: Tensor | None,
+        seen: Mapping[str, Tensor] | None,
+    ) -> dict[str, Tensor]:
+        known = dict(seen) if seen else {"x": self.features(x, lengths)}
+        known |= _named(latents, "z", "w")
+        names, initial = self.declared.names(*laws), self.initial(x.shape[0])
+        return run(self.declared.generation, self, known, names, lengths=lengths, initial=initial)
+
+    def _gaussian(self, law: str, values: Mapping[str, Tensor]) -> Independent:
+        mean, log_variance = (_cut(values[r.name], r) for r in self.declared.laws[law])
+        return diagonal_normal(mean, bound_log_variance(log_variance))
+
+    def _prior(self, values: Mapping[str, Tensor], latents: Latents) -> Distribution:
+        return self._gaussian("prior", values) if "prior" in self.declared.laws else standard_normal(latents.z)
+
+    def _likelihood(self, values: Mapping[str, Tensor]) -> Distribution:
+        (decoded,) = self.declared.laws["likelihood"]
+        return self.observation(_cut(values[decoded.name], decoded))
+
+    def _fed_back(self, latents: Latents, x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
+        if free_running == 0 or not self.autoregressive:
+            return x
+        with torch.no_grad():
+            known, initial = _named(latents, "z", "w"), self.initial(x.shape[0])
+            if free_running == 1:
+                return run(self.declared.free, self, known, {"mean"}, initial=initial)["mean"].to(x.dtype)
+            own = self._own_frames(x, free_running, generator)
+            known |= {"x.true": self.features(x), "own": own.to(self.weight.dtype).expand(-1, -1, self.x_dim)}
+            mean = run(self.declared.mixed, self, known, {"mean"}, initial=initial)["mean"]
+            return mean.to(x.dtype).where(own, x)
+
+    def _sample(
+        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
+    ) -> Generated:
+        if feedback == "sample" and self.causal:
+            return super()._sample(n, length, w, generator, feedback)
+        noise = self.draw_noise(n, length, generator).z
+        known = {"noise.z" if "prior" in self.declared.laws else "z": noise}
+        if w is not None:
+            known["w"] = w
+        values = run(self.declared.free, self, known, {"mean", "z"}, initial=self.initial(n))
+        mean, latents = values["mean"], Latents(values["z"], w)
+        x = mean if feedback == "mean" else draw(self.likelihood(latents, torch.zeros_like(mean)), generator)
+        return Generated(x, mean, latents)
+
+    # ---- frame by frame ------------------------------------------------------------------------------------------
+
+    def start(self, batch: int, w: Tensor | None = None) -> State:
+        before = {name: self.weight.new_zeros(batch, size) for name, size in self.declared.carried.items()}
+        return self._head(
+            before | self.initial(batch), {} if w is None else {"w": w}, self.weight.new_zeros(batch, self.z_dim)
+        )
+
+    def step_prior(self, state: State) -> Distribution:
+        return self._prior(state.now, Latents(state.origin))
+
+    def step_likelihood(self, state: State, z: Tensor) -> tuple[Distribution, State]:
+        now = self._frame(state, {"z": z}, self.declared.names("likelihood"))
+        return self._likelihood(now), state._replace(now=now)
+
+    def advance(self, state: State, z: Tensor, x: Tensor) -> State:
+        now = self._frame(state, {"z": z, "x": self.features(x)}, self.declared.carried)
+        kept = {"w": now["w"]} if self.w_dim else {}
+        return self._head({name: now[name] for name in self.declared.carried}, kept, state.origin)
+
+    def _head(self, before: dict[str, Tensor], kept: dict[str, Tensor], origin: Tensor) -> State:
+        now = run_frame(self.declared.generation, self, kept, before, self.declared.head)
+        return State(before, now, origin)
+
+    def _frame(self, state: State, known: Mapping[str, Tensor], wanted: Any) -> dict[str, Tensor]:
+        return run_frame(self.declared.generation, self, state.now | dict(known), state.before, wanted)
+
+
+def _named(latents: Latents, z: str, w: str) -> dict[str, Tensor]:
+    return {z: latents.z} if latents.w is None else {z: latents.z, w: latents.w}
+
+
+def _cut(value: Tensor, read: Read) -> Tensor:
+    whole = read.start == 0 and read.stop == value.shape[-1]
+    return value if whole else value[..., read.start : read.stop]
+
+
+def _read_by_the_rest(generation: Recursion, inferred: frozenset[str]) -> frozenset[str]:
+    """The variables that inference computes, too, and that others of generation are made of."""
+    rest = [operation for name, operation in generation.operations.items() if name not in inferred]
+    reads = [read for operation in rest for read in operation.reads]
+    reads += [read for law in generation.laws.values() for read in law]
+    return frozenset(read.name for read in reads if read.name in generation.operations) & inferred
+
+
+def _head(program: Program) -> tuple[str, ...]:
+    """The variables of a frame that need only the frame before (and w)."""
+    head: dict[str, bool] = {"w": True}
+
+    def early(name: str) -> bool:
+        if name not in head:
+            operation = program.operations.get(name)
+            head[name] = False  # until shown otherwise; also for a circle
+            head[name] = operation is not None and all(
+                read.delay > 0 or (read.delay == 0 and early(read.name)) for read in operation.reads
+            )
+        return head[name]
+
+    return tuple(name for name in program.operations if early(name))
