@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["analysis", "deviation", "executors", "generation", "same_weights", "training"]
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,8 +22,14 @@ Run = Callable[[], object]
 
 
 def executors() -> dict[str, Callable[[], AbstractContextManager[object]]]:
-    """The ways to run a model's recursion, by name."""
-    return {"current": contextlib.nullcontext}
+    """The ways to run a model's recursion that this machine has, by name."""
+    try:
+        from dynvae.native import status
+        from dynvae.recurrence import executor
+    except ImportError:
+        return {"current": contextlib.nullcontext}
+    names = ("plain", "compiled") if status().available else ("plain",)
+    return {name: functools.partial(executor, name) for name in names}
 
 
 def training(case: Case, model: DVAE, x: Tensor) -> Run:
