@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,11 @@ def shared() -> Path:
 def _one_thread() -> None:
     """Sums are split between threads, and differently each time the machine is busy; one thread repeats."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept of the tests' corpora goes with them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DYNVAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -176,12 +176,6 @@ def test_utterances_are_whole(corpus: Corpus) -> None:
         assert not row[length:].any()
 
 
-def test_what_does_not_fit_into_memory_is_read_again(corpus: Corpus, caplog: pytest.LogCaptureFixture) -> None:
-    kept, lean = Crops(corpus, FRONT_ENDS[0], frames=20), Crops(corpus, FRONT_ENDS[0], frames=20, memory=4000)
-    assert "do not fit into memory" in caplog.text
-    assert all(torch.equal(kept[i].power, lean[i].power) for i in range(len(kept)))
-
-
 @pytest.fixture
 def mixed(tree: Tree) -> Corpus:
     """One good file, and one of every kind that is not."""

@@ -1,4 +1,4 @@
-"""One of the processes that test_distributed.py starts: a whole run, then one that the second process stops."""
+"""One of the processes of test_distributed.py: a whole run, one that the second process stops, one on sound."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from training_toys import toy_config, toy_data, toy_model
 
-from dynvae.training import Machine, fit
+from dynvae.training import Machine, fit, train
 
 CONFIG: dict[str, Any] = {
     "epochs": 2, "ema": 0.9, "free_running": 0.5, "free_running_end": 1.0, "free_bits": 0.05, "clip": 0.5,
 }  # fmt: skip
 """Everything that could tell one process from two."""
+SOUND: dict[str, Any] = {"model": {"hidden": (8,), "z_dim": 2}, "front_end": "32ms", "train": toy_config(max_steps=6)}
 
 
 def main(folder: Path) -> None:
@@ -32,6 +33,7 @@ def main(folder: Path) -> None:
     watched = toy_data(short=True, watch=None if os.environ["RANK"] == "0" else once(stop))
     outcome = fit(toy_model(), watched, folder / "stopped", toy_config(**CONFIG), machine)
     assert outcome.signum == signal.SIGTERM, outcome
+    train("vae", data=folder / "corpus", out=folder / "sound", machine=machine, **SOUND)
 
 
 def once(stop: Any) -> Any:

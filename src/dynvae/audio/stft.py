@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from dynvae.errors import ConfigError
 
+_AT_ONCE = 1 << 19  # numbers: 2 MB of float32
+
 
 @dataclass(frozen=True)
 class FrontEnd:
@@ -79,23 +81,38 @@ class FrontEnd:
 
     def window(self, like: Tensor) -> Tensor:
         """The sine window ``(window_length,)``, in the precision and on the device of a tensor."""
-        n = torch.arange(self.window_length, dtype=torch.float64)
+        # On a GPU it is computed there: a copy would wait for all work before it. Other devices may lack float64.
+        n = torch.arange(self.window_length, dtype=torch.float64, device=like.device if like.is_cuda else None)
         window = torch.sin(math.pi * (n + 0.5) / self.window_length)
         return window.to(device=like.device, dtype=like.real.dtype if like.is_complex() else like.dtype)
 
     def pad(self, waveform: Tensor) -> Tensor:
         """Add half a window beyond each end, ``(..., samples)`` to ``(..., samples + window_length)``."""
-        half, samples = self.window_length // 2, waveform.shape[-1]
+        half = self.window_length // 2
+        return self.extend(waveform, -half, waveform.shape[-1] + half)
+
+    def extend(self, waveform: Tensor, start: int, stop: int) -> Tensor:
+        """The samples from ``start`` to before ``stop`` of a signal that goes on beyond its ends as `pad_mode` says."""
+        samples = waveform.shape[-1]
         if self.pad_mode == "constant" or samples < 2:
-            return functional.pad(waveform, (half, half))
+            return functional.pad(waveform, (-start, stop - samples))  # what is negative is cut off
         # A signal shorter than half a window is mirrored again and again, as a wave between two walls.
-        index = torch.arange(-half, samples + half, device=waveform.device).remainder(2 * samples - 2)
+        index = torch.arange(start, stop, device=waveform.device).remainder(2 * samples - 2)
         return waveform[..., torch.minimum(index, 2 * samples - 2 - index)]
 
     def transform(self, padded: Tensor) -> Tensor:
         """The frames that fit into a signal, without padding: ``(..., samples)`` to complex ``(..., time, bins)``."""
         frames = padded.unfold(-1, self.window_length, self.hop_length)
         return torch.fft.rfft(frames * self.window(padded))
+
+    def transform_power(self, padded: Tensor) -> Tensor:
+        """The power of `transform`, real ``(..., time, bins)``: a few frames at a time, which stay in a CPU's cache."""
+        frames = padded.unfold(-1, self.window_length, self.hop_length)
+        window = self.window(padded)
+        numbers = max(1, frames[..., :1, :].numel())  # of one frame, over all signals
+        several = max(1, _AT_ONCE // numbers) if padded.device.type == "cpu" else max(1, frames.shape[-2])
+        parts = [power_of(torch.fft.rfft(part * window)) for part in frames.split(several, -2)]
+        return torch.cat(parts, -2) if len(parts) > 1 else parts[0]
 
     def stft(self, waveform: Tensor) -> Tensor:
         """Short-time Fourier transform of centred frames.
@@ -110,7 +127,7 @@ class FrontEnd:
 
     def power(self, waveform: Tensor) -> Tensor:
         """Power spectrogram ``|X|²``, ``(..., samples)`` to ``(..., time, bins)``; exact zeros in silence."""
-        return power_of(self.stft(waveform))
+        return self.transform_power(self.pad(waveform))
 
     def istft(self, spectrum: Tensor, length: int | None = None) -> Tensor:
         """The signal whose transform is nearest to a spectrum in the least-squares sense; the inverse of `stft`.
@@ -173,7 +190,7 @@ class FrontEnd:
 
 def power_of(spectrum: Tensor) -> Tensor:
     """``|X|²`` of a complex spectrum, without the square root that would be squared again."""
-    return spectrum.real.square() + spectrum.imag.square()
+    return spectrum.real.square().add_(spectrum.imag.square())
 
 
 # The two published settings at 16 kHz, by the length of their windows.

@@ -79,9 +79,9 @@ def make_train_parser(name: str | None = None) -> Parser:
     add("--init", type=str, default=None, help="trained model to start from the weights of")
     add("--on-bad", type=Literal["error", "skip"], default="error",
         help="at a file that cannot be read: stop, or go on without it")  # fmt: skip
-    add("--cache", type=Literal["int16", "float32", "none"], default="int16",
-        help="prepared sound in the cache folder: int16 (exact for 16-bit files at 16 kHz), float32 (always exact), or "
-        "none, where every process keeps its own in memory")  # fmt: skip
+    add("--cache", type=Literal["exact", "int16", "none"], default="exact",
+        help="prepared sound in the cache folder: exact (2 bytes a sample for 16-bit files at 16 kHz, 4 for others), "
+        "int16 (2 bytes, with some noise for those others), or none: in the memory of every process")  # fmt: skip
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
     add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
     defaults = Machine()

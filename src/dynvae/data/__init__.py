@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynvae.data.bank import Bank
-from dynvae.data.batches import Batch, Item, Whole, collate
+from dynvae.data.batches import Batch, Item, Waves, Whole, collate, spectra
 from dynvae.data.corpus import Corpus, Utterance
 from dynvae.data.crops import Crops
 from dynvae.data.sampling import BatchByLength, CropSampler
@@ -19,6 +19,8 @@ __all__ = [
     "Item",
     "Utterance",
     "Utterances",
+    "Waves",
     "Whole",
     "collate",
+    "spectra",
 ]

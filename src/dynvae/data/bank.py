@@ -1,4 +1,4 @@
-"""Utterances read and prepared once, and kept in memory as far as they fit."""
+"""Utterances prepared once: the usable ones of a corpus, whole or in pieces."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ __all__ = ["Bank"]
 
 import logging
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dynvae.audio import FrontEnd, Preparation, read_audio, resample
+from dynvae.audio import FrontEnd, Preparation
 from dynvae.data.corpus import Corpus, Utterance
-from dynvae.errors import AudioError, ConfigError, DataError
+from dynvae.data.decode import Kind
+from dynvae.data.store import Store
+from dynvae.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
+
+_TOLD = 20  # files that are left out; dynvae check tells of all
 
 
 class Bank:
     """The prepared waveforms of a corpus, indexed like a list.
 
-    Every file is read when the bank is made, so that a bad one is known before hours of training have passed. What does
-    not fit into memory is read again when it is asked for.
+    Every file is read when the bank is made, or has been when its store was, so that a bad one is known before hours of
+    training have passed.
 
     Args:
         corpus: the utterances.
@@ -31,11 +39,15 @@ class Bank:
             `skipped`.
         keep_silence: keep utterances without any sound. Training leaves them out, with a warning: the density of
             silence has no upper bound.
-        memory: bytes of waveforms to keep, 2 GiB by default (9 hours at 16 kHz).
+        samples: ``"exact"``: 16-bit files at the front end's rate take two bytes a sample, others four; or ``"int16"``:
+            two bytes for all, with some noise; see `dynvae.data.store.Store`.
+        cache: folder of a memory-mapped file with the samples, which every process and every later run shares. By
+            default they are in this process's memory.
+        progress: called with the number of files prepared and of all, unless they are found in the cache.
 
     Raises:
         AudioError: a file is bad, and ``on_bad`` is ``"error"``.
-        DataError: no utterance is left.
+        DataError: no utterance is left, or the cache cannot be written.
     """
 
     def __init__(
@@ -44,41 +56,40 @@ class Bank:
         front_end: FrontEnd,
         on_bad: Literal["error", "skip"] = "error",
         keep_silence: bool = False,
-        memory: int = 2 << 30,
+        *,
+        samples: Kind = "exact",
+        cache: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ):
         if on_bad not in ("error", "skip"):
             raise ConfigError(f"on_bad is 'error' or 'skip', not {on_bad!r}")
+        if samples not in ("exact", "int16"):
+            raise ConfigError(f"samples are kept as 'exact' or 'int16', not {samples!r}")
         self.front_end = front_end
+        self.store = Store.of(corpus, front_end, samples, cache, skip=on_bad == "skip", progress=progress)
         self.utterances: list[Utterance] = []
         self.preparations: list[Preparation] = []
         self.skipped: list[tuple[Utterance, str]] = []
-        self._kept: dict[int, Tensor] = {}
+        self._places: list[int] = []  # in the store
         rates: Counter[int] = Counter()
-        free = memory
-        for utterance in corpus:
-            try:
-                waveform, preparation, rate = _load(utterance, front_end)
-            except AudioError as error:
-                if on_bad == "error":
-                    raise
-                self.skipped.append((utterance, str(error)))
+        for place, (utterance, entry) in enumerate(zip(corpus, self.store.entries, strict=True)):
+            silence = f"{utterance.path}: silence" if entry.silent and not keep_silence else ""
+            if entry.problem or silence:
+                self.skipped.append((utterance, entry.problem or silence))
                 continue
-            if not keep_silence and not waveform.any():
-                self.skipped.append((utterance, f"{utterance.path}: silence"))
-                continue
-            rates[rate] += 1
-            size = waveform.numel() * waveform.element_size()
-            if size <= free:
-                self._kept[len(self.utterances)] = waveform
-                free -= size
+            rates[entry.rate] += 1
             self.utterances.append(utterance)
-            self.preparations.append(preparation)
+            self.preparations.append(entry.preparation)
+            self._places.append(place)
         self._report(corpus, rates)
 
     def _report(self, corpus: Corpus, rates: Counter[int]) -> None:
         if self.skipped:
-            logger.warning("%s: %d of %d files are left out, the first because of %s",
-                           corpus.root, len(self.skipped), len(corpus), self.skipped[0][1])  # fmt: skip
+            logger.warning("%s: %d of %d files are left out:", corpus.root, len(self.skipped), len(corpus))
+            for _, reason in self.skipped[:_TOLD]:
+                logger.warning("  %s", reason)
+            if len(self.skipped) > _TOLD:
+                logger.warning("  and %d more; dynvae check tells of all", len(self.skipped) - _TOLD)
         if not self.utterances:
             raise DataError(f"{corpus.root}: no usable utterance among {len(corpus)} files; "
                             "dynvae check tells what is wrong with each")  # fmt: skip
@@ -86,9 +97,6 @@ class Bank:
             if rate != self.front_end.sample_rate:
                 logger.warning("%s: %d files are resampled from %d Hz to %d Hz",
                                corpus.root, count, rate, self.front_end.sample_rate)  # fmt: skip
-        if len(self._kept) < len(self.utterances):
-            logger.warning("%s: %d of %d utterances do not fit into memory and are read again each time",
-                           corpus.root, len(self.utterances) - len(self._kept), len(self.utterances))  # fmt: skip
 
     def samples(self, index: int) -> int:
         """Length of a prepared utterance in samples."""
@@ -106,13 +114,18 @@ class Bank:
         """A prepared utterance, float32 ``(samples,)``."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        kept = self._kept.get(index)
-        return _load(self.utterances[index], self.front_end)[0] if kept is None else kept
+        waveform = np.empty(self.samples(index), np.float32)
+        self.cut(index, 0, waveform)
+        return torch.from_numpy(waveform)
 
-
-def _load(utterance: Utterance, front_end: FrontEnd) -> tuple[Tensor, Preparation, int]:
-    """The prepared waveform of a file, what was done to it, and the rate that the file had."""
-    signal, rate = read_audio(utterance.path)
-    signal = resample(signal, rate, front_end.sample_rate)
-    preparation = Preparation.of(signal, front_end)
-    return torch.from_numpy(preparation.apply(signal)), preparation, rate
+    def cut(self, index: int, start: int, out: NDArray[np.float32]) -> None:
+        """Fill ``out`` with an utterance from sample ``start`` on; beyond its ends it goes on as the front end says."""
+        samples, place = self.samples(index), self._places[index]
+        first, last = min(max(0, -start), len(out)), max(0, min(len(out), samples - start))  # what lies inside
+        self.store.read(place, start + first, out[first:last])
+        if first == 0 and last == len(out):
+            return
+        if self.front_end.pad_mode == "constant":
+            out[:first] = out[last:] = 0
+        else:
+            out[:] = self.front_end.extend(self[index], start, start + len(out)).numpy()

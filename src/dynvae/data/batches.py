@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Batch", "Item", "Whole", "collate"]
+__all__ = ["Batch", "Item", "Waves", "Whole", "collate", "spectra"]
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dynvae.audio import Preparation
+from dynvae.audio import FrontEnd, Preparation
 
 
 class Item(NamedTuple):
@@ -42,8 +42,45 @@ class Batch(NamedTuple):
     names: list[str]
 
 
-def collate(items: Sequence[Item] | Sequence[Whole] | Batch) -> Batch:
-    """Put items together, padded with zeros to the longest; a ready `Batch` passes through.
+class Waves(NamedTuple):
+    """Several sequences as the sound that their spectra are made of: half the bytes at 75 % overlap."""
+
+    samples: Tensor  # (batch, samples), float32, from half a window before the first frame's centre on
+    lengths: Tensor  # (batch,), int64; in frames
+    names: list[str]
+
+    def power(self, front_end: FrontEnd) -> Batch:
+        """The batch of power spectra, made where the samples are."""
+        return Batch(spectra(self.samples, self.lengths, front_end), self.lengths, self.names)
+
+
+def spectra(samples: Tensor, lengths: Tensor | None, front_end: FrontEnd) -> Tensor:
+    """Power spectra of several sounds by one transform; the frames are those of `FrontEnd.power`, bit for bit on a CPU.
+
+    Args:
+        samples: ``(batch, samples)``, with what lies beyond the ends: half a window on either side, or the sound that
+            is there.
+        lengths: frames of each, ``(batch,)``; ``None`` if there is no padding.
+        front_end: the STFT.
+
+    Returns:
+        ``(batch, time, bins)``, zeros behind each length.
+
+    Example:
+        >>> front_end, sound = FrontEnd(), torch.sin(torch.arange(4000) / 7)
+        >>> x = spectra(front_end.pad(sound)[None], None, front_end)
+        >>> torch.equal(x[0], front_end.power(sound))
+        True
+    """
+    power = front_end.transform_power(samples)
+    if lengths is None:
+        return power
+    valid = torch.arange(power.shape[1], device=power.device) < lengths[:, None]
+    return power.mul_(valid[..., None])
+
+
+def collate(items: Sequence[Item] | Sequence[Whole] | Batch | Waves) -> Batch | Waves:
+    """Put items together, padded with zeros to the longest; a ready `Batch` or `Waves` passes through.
 
     Use it as the ``collate_fn`` of a `torch.utils.data.DataLoader`.
 
@@ -52,7 +89,7 @@ def collate(items: Sequence[Item] | Sequence[Whole] | Batch) -> Batch:
         >>> batch.x.shape, batch.lengths.tolist(), batch.names
         (torch.Size([2, 3, 2]), [3, 1], ['a', 'b'])
     """
-    if isinstance(items, Batch):
+    if isinstance(items, (Batch, Waves)):
         return items
     x = torch.nn.utils.rnn.pad_sequence([item.power for item in items], batch_first=True)
     lengths = torch.tensor([item.length for item in items], dtype=torch.int64)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 __all__ = ["Crops"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from dynvae.audio import FrontEnd
-from dynvae.audio.stft import power_of
 from dynvae.data.bank import Bank
-from dynvae.data.batches import Batch, Item
+from dynvae.data.batches import Batch, Item, Waves
 from dynvae.data.corpus import Corpus
+from dynvae.data.decode import Kind
 from dynvae.errors import ConfigError
 
 _Index = int | tuple[int, int]
@@ -38,7 +38,9 @@ class Crops(Dataset[Item]):
         frames: frames of a crop.
         seed: decides where the crops begin.
         on_bad: ``"error"`` or ``"skip"`` for unusable files; see `dynvae.data.Bank`, in `bank` after.
-        memory: bytes of waveforms to keep.
+        samples: ``"exact"`` or ``"int16"``: how the sound is kept; see `dynvae.data.Bank`.
+        cache: folder to keep it in, memory-mapped; by default it is in memory.
+        progress: called with the number of files prepared and of all.
 
     Example: a training loop's data, with the same batches however often it is interrupted::
 
@@ -59,7 +61,9 @@ class Crops(Dataset[Item]):
         *,
         seed: int = 0,
         on_bad: Literal["error", "skip"] = "error",
-        memory: int = 2 << 30,
+        samples: Kind = "exact",
+        cache: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ):
         if frames < 1 or seed < 0:
             raise ConfigError(f"crops need a positive number of frames and a seed from 0, not {frames} and {seed}")
@@ -67,7 +71,7 @@ class Crops(Dataset[Item]):
         self.frames = frames
         self.seed = seed
         self.epoch = 0
-        self.bank = Bank(corpus, self.front_end, on_bad=on_bad, memory=memory)
+        self.bank = Bank(corpus, self.front_end, on_bad, samples=samples, cache=cache, progress=progress)
         lengths = np.array([self.bank.frames(i) for i in range(len(self.bank))])
         counts = np.maximum(1, lengths // frames)
         self._slack = np.maximum(0, lengths - counts * frames)
@@ -88,20 +92,21 @@ class Crops(Dataset[Item]):
 
     def __getitems__(self, indices: Sequence[_Index]) -> Batch:
         """Several crops, by one transform for all; what a `DataLoader` calls. An index is ``i`` or ``(epoch, i)``."""
-        reach = (self.frames - 1) * self.front_end.hop_length + self.front_end.window_length
-        waveforms = torch.zeros(len(indices), reach)
+        return self.waves(indices).power(self.front_end)
+
+    def waves(self, indices: Sequence[_Index]) -> Waves:
+        """The sound of several crops, for a transform elsewhere: ``waves(...).power(front_end)`` are the crops."""
+        hop, window = self.front_end.hop_length, self.front_end.window_length
+        reach = (self.frames - 1) * hop + window
+        samples = np.empty((len(indices), reach), np.float32)
         lengths = torch.empty(len(indices), dtype=torch.int64)
         names = []
         for row, index in enumerate(indices):
             utterance, begin = self._find(index)
-            piece = self._cut(utterance, begin, reach)
-            waveforms[row, : len(piece)] = piece
+            self.bank.cut(utterance, begin * hop - window // 2, samples[row])
             lengths[row] = min(self.frames, self.bank.frames(utterance) - begin)
             names.append(self.bank.utterances[utterance].name)
-        x = power_of(self.front_end.transform(waveforms))
-        if int(lengths.min()) < self.frames:
-            x *= (torch.arange(self.frames) < lengths[:, None])[..., None]
-        return Batch(x, lengths, names)
+        return Waves(torch.from_numpy(samples), lengths, names)
 
     def _find(self, index: _Index) -> tuple[int, int]:
         """The utterance of a crop, and the frame where it begins."""
@@ -113,12 +118,3 @@ class Crops(Dataset[Item]):
             self._offsets = (epoch, drawn)
         utterance = int(self._utterance[item])
         return utterance, int(self._offsets[1][utterance]) + int(self._place[item]) * self.frames
-
-    def _cut(self, utterance: int, begin: int, reach: int) -> Tensor:
-        """The samples that frames from ``begin`` on see; the padding of the STFT only where the utterance ends."""
-        waveform = self.bank[utterance]
-        half = self.front_end.window_length // 2
-        first = begin * self.front_end.hop_length - half
-        if first >= 0 and first + reach <= len(waveform):
-            return waveform[first : first + reach]
-        return self.front_end.pad(waveform)[first + half : first + half + reach]

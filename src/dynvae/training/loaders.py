@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Steps", "TrainingData", "validation_loader"]
+__all__ = ["Sound", "Steps", "TrainingData", "validation_loader"]
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from dynvae.data import Crops, Utterances, Waves
 from dynvae.data.sampling import BatchByLength
 from dynvae.training.config import TrainConfig
 from dynvae.training.streams import StepSampler
@@ -25,13 +26,35 @@ class TrainingData:
         crops: training items, by (epoch, index).
         utterances: validation items.
         lengths: frames of each validation item.
-        collate: makes a batch, with ``x``, ``lengths`` and ``names``, of some items.
+        collate: makes a batch, with ``x``, ``lengths`` and ``names``, of some items; or `dynvae.data.Waves`, of which
+            the step makes spectra.
     """
 
     crops: Dataset[Any]
     utterances: Dataset[Any]
     lengths: Sequence[int]
-    collate: Callable[[list[Any]], Any]
+    collate: Callable[[Any], Any]
+
+    def names(self, keys: list[Any]) -> list[str]:
+        """The names of a training batch."""
+        several = getattr(self.crops, "__getitems__", None)
+        return list(self.collate(several(keys) if several else [self.crops[key] for key in keys]).names)
+
+
+class Sound(Dataset[Waves]):
+    """Crops or utterances as samples; their spectra are made in the step, in one call and on the model's device."""
+
+    def __init__(self, data: Crops | Utterances) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: Any) -> Waves:
+        return self.data.waves([index])
+
+    def __getitems__(self, indices: list[Any]) -> Waves:
+        return self.data.waves(indices)
 
 
 class Steps:

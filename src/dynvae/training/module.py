@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dynvae.errors import DynvaeError
+from dynvae.audio import FrontEnd
+from dynvae.data import Waves, spectra
+from dynvae.errors import ConfigError, DynvaeError
 from dynvae.models.base import DVAE, ELBO, Latents
 from dynvae.training.config import TrainConfig
 from dynvae.training.objective import elbo_loss
@@ -65,6 +67,7 @@ class Training(pl.LightningModule):
 
     def __init__(self, model: DVAE, config: TrainConfig, plan: Plan) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer batches of validation than processes
         self.model = model
         self.settings = config
         self.plan = plan
@@ -100,8 +103,25 @@ class Training(pl.LightningModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor | None]:
         """Keep what the device needs. Full crops have no lengths, which spares the model its masks."""
-        full = int(batch.lengths.min()) == batch.x.shape[1]
-        return batch.x, None if full else batch.lengths
+        if isinstance(batch, Waves):
+            front_end = self._front_end
+            x, time = batch.samples, front_end.frames(batch.samples.shape[1] - front_end.window_length)
+        else:
+            x, time = batch.x, batch.x.shape[1]
+        return x, None if int(batch.lengths.min()) == time else batch.lengths
+
+    def on_after_batch_transfer(
+        self, batch: tuple[Tensor, Tensor | None], dataloader_idx: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Make spectra ``(batch, time, bins)`` of samples ``(batch, samples)``, on the device that they are on."""
+        x, lengths = batch
+        return (spectra(x, lengths, self._front_end) if x.dim() == 2 else x), lengths
+
+    @property
+    def _front_end(self) -> FrontEnd:
+        if self.model.front_end is None:
+            raise ConfigError("the data are sound, and the model has no front end; set model.front_end")
+        return self.model.front_end
 
     def training_step(self, batch: tuple[Tensor, Tensor | None], index: int) -> Tensor:
         x, lengths = batch

@@ -166,7 +166,7 @@ def _run(
     except Interrupted as interruption:
         signum = interruption.signum
     except NotFiniteError as error:
-        names = data.collate([data.crops[key] for key in sampler.batch(error.step)]).names
+        names = data.names(sampler.batch(error.step))
         kept = next((str(path) for path in folder.checkpoints.paths()), "none yet")
         raise DynvaeError(
             f"{error} (epoch {plan.epoch(error.step):.2f}); files of its batch: "
