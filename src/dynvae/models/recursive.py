@@ -7,7 +7,7 @@ __all__ = ["Declaration", "Recursion", "RecursiveDVAE", "State"]
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from dynvae.distributions import bound_log_variance, diagonal_normal, draw, stan
 from dynvae.models.base import DVAE, Generated, Latents, Posterior
 from dynvae.recurrence import Builder, Program, carried, run, run_frame
 from dynvae.recurrence.program import Map, Operation, Read, Sample, Signal
+from dynvae.recurrence.schedule import Stage, schedule
 
 
 class State(NamedTuple):
@@ -162,6 +163,24 @@ class RecursiveDVAE(DVAE):
             carried=state,
             head=_head(generation.program),
         )
+
+    def schedule(self, use: Literal["inference", "teacher-forced", "generation", "sampling"]) -> tuple[Stage, ...]:
+        """What is done, in which order: the posterior; prior and likelihood given z and x, or fed with the own means.
+
+        Args:
+            use: ``"inference"``, ``"teacher-forced"``, ``"generation"`` (z is known, x is fed back) or
+                ``"sampling"`` (z is drawn from the prior, x is fed back).
+        """
+        d, noise = self.declared, {"noise.z", "w"}
+        match use:
+            case "inference":
+                known = {"x", "noise.z", "noise.w"}
+                return schedule(d.program, known, d.names("posterior", "sequence_posterior") | {"z"}, training=False)
+            case "teacher-forced":
+                return schedule(d.generation, {"x", "z", "w"}, d.names(self.prior_law, "likelihood"), training=False)
+            case "generation":
+                return schedule(d.free, {"z", "w"}, {"mean"}, training=False)
+        return schedule(d.free, noise if "prior" in d.laws else noise | {"z"}, {"mean", "z"}, training=False)
 
     def initial(self, batch: int) -> dict[str, Tensor]:
         """Values of variables before the first frame, ``(batch, width)``; zero, if not told here."""

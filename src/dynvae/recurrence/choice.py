@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from dynvae.errors import ConfigError
-from dynvae.recurrence import plain
+from dynvae.recurrence import compiled, plain
 
 Choice = Literal["auto", "plain", "compiled"]
 
@@ -57,9 +58,16 @@ class Executor:
 
 
 PLAIN = Executor(plain.run_linear, plain.run_loop, cells_as_loops=False)
+COMPILED = Executor(plain.run_linear, compiled.run_loop, cells_as_loops=True)
 
 
-def choose(values: Iterable[Any]) -> Executor:
-    """The executor for a run on these tensors."""
+def choose(values: Iterable[Tensor]) -> Executor:
+    """The executor for a run on these tensors: the compiled one knows float32 on CPUs, without autocast."""
     choice = _choice.get() or os.environ.get("DYNVAE_EXECUTOR", "auto")
-    return PLAIN
+    if choice == "plain" or torch.is_autocast_enabled("cpu") or not all(map(_on_cpu, values)):
+        return PLAIN
+    return COMPILED if compiled.available() else PLAIN
+
+
+def _on_cpu(value: Tensor) -> bool:
+    return value.dtype is torch.float32 and value.device.type == "cpu"
