@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,22 @@ def test_workers_change_nothing(corpus: Path, tmp_path: Path) -> None:
     assert main(words(corpus, tmp_path / "none", "--train.epochs", "2")) == 0
     assert main(words(corpus, tmp_path / "two", "--train.epochs", "2", "--train.workers", "2")) == 0
     assert log(tmp_path / "none") == log(tmp_path / "two")
+
+
+def test_bad_files_are_told_and_left_out(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "corpus"
+    shutil.copytree(corpus, folder)
+    (folder / "noise 1.wav").write_bytes(b"")
+    assert main(words(folder, tmp_path / "run", "--train.epochs", "1")) == 2
+    said = capsys.readouterr().err
+    assert f"dynvae train: {folder / 'noise 1.wav'}: the file is empty (0 bytes)" in said
+    assert main(words(folder, tmp_path / "run", "--train.epochs", "1", "--on-bad", "skip")) == 0
+    said = capsys.readouterr().err
+    assert "1 of 4 files are left out:" in said
+    assert "noise 1.wav: the file is empty (0 bytes)" in said
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (saved["on_bad"], saved["cache"]) == ("skip", "exact")
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume", "--train.epochs", "2"]) == 0
 
 
 def test_start_from_a_trained_model(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

