@@ -2,6 +2,11 @@
  * A kernel keeps a tile of C (some rows by some panels) in registers and runs along the contraction: per step it
  * loads one row of each panel and one number of each of its rows of A, and multiplies them all with each other.
  */
+#if defined(__GNUC__) && !defined(__clang__)
+/* The addresses of a tile are best left as they are written; and -O3 takes twice the time for nothing. */
+#pragma GCC optimize("O2", "no-ivopts")
+#endif
+
 #include "gemm.h"
 
 #include <stdio.h>
@@ -130,6 +135,8 @@ INLINE void tile(const long M, const long PANELS, const long V, const long UNROL
             EACH(p, PANELS) EACH(v, V) SUM(u, m, p, v) += x * row[p * V + v];          \
         }                                                                              \
     }
+    /* The next tile's place in C, which this tile's work gives the time to fetch. */
+    EACH(m, M) EACH(p, PANELS) EACH(v, V) __builtin_prefetch(c + m * ldc + ((PANELS + p) * V + v) * LANES, 1);
     EACH(s, UNROLL * M * PANELS * V) sum[s] = vf_set(0);
     long i = 0;
     for (; i + UNROLL <= k; i += UNROLL) EACH(u, UNROLL) STEP(i + u, u)
@@ -175,6 +182,7 @@ INLINE void strip(const long M, float *c, long ldc, struct left a, const float *
     if (columns > 0) tile(M, 1, 1, 2 * UNROLL, c, ldc, a, b + skip * LANES, panel, k, columns, accumulate);
 }
 
+/* The strip of m <= TALL rows. */
 #define STRIPS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if TALL > 6
 #define TALL_STRIPS(CASE) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
@@ -182,28 +190,12 @@ INLINE void strip(const long M, float *c, long ldc, struct left a, const float *
 #define TALL_STRIPS(CASE)
 #endif
 
-/* The strip of m rows, of A as it lies (one number after the other along the contraction). */
-static void strip_rows(long m, float *c, long ldc, const float *a, long lda, const float *b, long skip, long panel,
-                       long k, long columns, int accumulate) {
-    const struct left left = {a, lda, 1};
-#define CASE(M) case M: strip(M, c, ldc, left, b, skip, panel, k, columns, accumulate); break;
+static void strip_of(long m, float *c, long ldc, struct left a, const float *b, long skip, long panel, long k,
+                     long columns, int accumulate) {
+#define CASE(M) case M: strip(M, c, ldc, a, b, skip, panel, k, columns, accumulate); break;
     switch (m) { STRIPS(CASE) TALL_STRIPS(CASE) }
 #undef CASE
 }
-
-/* The strip of m rows of a transposed A, packed so that the m numbers of one step lie together. */
-static void strip_packed(long m, float *c, long ldc, const float *a, const float *b, long panel, long k,
-                         long columns, int accumulate) {
-#define CASE(M)                                                                     \
-    case M: {                                                                       \
-        const struct left left = {a, 1, M};                                         \
-        strip(M, c, ldc, left, b, 0, panel, k, columns, accumulate);                \
-        break;                                                                      \
-    }
-    switch (m) { STRIPS(CASE) TALL_STRIPS(CASE) }
-#undef CASE
-}
-
 void gemm_packed(float *c, long ldc, const float *a, long lda, const float *packed, long rows, long n, long k,
                  int accumulate) {
     if (k == 0 && !accumulate)
@@ -216,8 +208,9 @@ void gemm_packed(float *c, long ldc, const float *a, long lda, const float *pack
             for (long column = 0; column < n; column += broad) {
                 const long columns = n - column < broad ? n - column : broad;
                 for (long r = r0; r < r1; r += TALL) {
-                    strip_rows(r1 - r < TALL ? r1 - r : TALL, c + r * ldc + column, ldc, a + r * lda + k0, lda,
-                               packed + column * k, k0, WIDE * k, depth, columns, accumulate || k0 > 0);
+                    const struct left left = {a + r * lda + k0, lda, 1};
+                    strip_of(r1 - r < TALL ? r1 - r : TALL, c + r * ldc + column, ldc, left, packed + column * k, k0,
+                             WIDE * k, depth, columns, accumulate || k0 > 0);
                 }
             }
         }
@@ -262,9 +255,12 @@ void gemm_tn(float *c, long ldc, struct rows a, struct rows b, long outer, long 
                 const long width = panel_width(columns, j), given = columns - j < width ? columns - j : width;
                 gather(right + j * depth, b, inner, r0, depth, n0 + j, given, width);
             }
-            for (long r = 0; r < m; r += TALL)
-                strip_packed(m - r < TALL ? m - r : TALL, c + r * ldc + n0, ldc, left + r * depth, right,
-                             WIDE * depth, depth, columns, accumulate || r0 > 0);
+            for (long r = 0; r < m; r += TALL) {
+                const long height = m - r < TALL ? m - r : TALL;
+                const struct left packed = {left + r * depth, 1, height};
+                strip_of(height, c + r * ldc + n0, ldc, packed, right, 0, WIDE * depth, depth, columns,
+                         accumulate || r0 > 0);
+            }
         }
     }
 }
