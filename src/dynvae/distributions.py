@@ -30,6 +30,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
+from dynvae.native import ops
+
 POWER_FLOOR = 1e-10
 """Added to the variance of :class:`ComplexGaussian`: the power below which speech at unit peak is digital noise."""
 
@@ -104,6 +106,7 @@ class ComplexGaussian(Distribution):
     Args:
         log_variance: :math:`\ell`, ``(..., feature)``.
         floor: :math:`\epsilon`, the least variance, in units of power.
+        limit: bound of the log-variance (see :func:`bound_log_variance`); none by default.
 
     Example:
         >>> frame = ComplexGaussian(torch.zeros(513))
@@ -114,10 +117,16 @@ class ComplexGaussian(Distribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     has_rsample = False
 
-    def __init__(self, log_variance: Tensor, floor: float = POWER_FLOOR) -> None:
-        self.log_variance = log_variance
+    def __init__(self, log_variance: Tensor, floor: float = POWER_FLOOR, limit: float | None = None) -> None:
+        self._raw = log_variance
         self.floor = floor
+        self.limit = limit
         super().__init__(log_variance.shape[:-1], log_variance.shape[-1:], validate_args=False)
+
+    @property
+    def log_variance(self) -> Tensor:
+        """The log-variance without the floor, within its bound."""
+        return self._raw if self.limit is None else bound_log_variance(self._raw, self.limit)
 
     @property
     def mean(self) -> Tensor:
@@ -131,6 +140,8 @@ class ComplexGaussian(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of the complex frame whose power is ``value``, summed over its bins."""
+        if self.limit is not None and not value.requires_grad and ops.usable(self._raw, value):
+            return ops.complex_gaussian_log_prob(self._raw, value.expand(self._raw.shape), self.floor, self.limit)
         variance = self.mean
         return -(variance.log() + value / variance).sum(-1) - value.shape[-1] * math.log(math.pi)
 
@@ -145,15 +156,13 @@ class ComplexGaussian(Distribution):
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Draw powers: exponential with the given mean."""
         with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.log_variance.shape
-            uniform = torch.rand(
-                shape, generator=generator, dtype=self.log_variance.dtype, device=self.log_variance.device
-            )
+            shape = torch.Size(sample_shape) + self._raw.shape
+            uniform = torch.rand(shape, generator=generator, dtype=self._raw.dtype, device=self._raw.device)
             return -torch.log1p(-uniform) * self.mean
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ComplexGaussian:
         """The same frame law for a larger batch."""
-        return ComplexGaussian(self.log_variance.expand(*batch_shape, *self.event_shape), self.floor)
+        return ComplexGaussian(self._raw.expand(*batch_shape, *self.event_shape), self.floor, self.limit)
 
 
 def draw(distribution: Distribution, generator: torch.Generator | None = None) -> Tensor:
@@ -232,7 +241,7 @@ class ComplexGaussianLikelihood(Likelihood):
     mean_function: ClassVar[str] = "power"
 
     def __call__(self, packed: Tensor) -> ComplexGaussian:
-        return ComplexGaussian(bound_log_variance(_at_least_single(packed), OBSERVATION_LOG_VARIANCE_LIMIT))
+        return ComplexGaussian(_at_least_single(packed), limit=OBSERVATION_LOG_VARIANCE_LIMIT)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from dynvae.distributions import bound_log_variance, diagonal_normal, draw, standard_normal
-from dynvae.models.base import DVAE, Generated, Latents, Posterior
+from dynvae.models.base import DVAE, ELBO, Generated, Latents, Posterior
+from dynvae.models.pieces import elbo_in_pieces
 from dynvae.recurrence import Builder, Program, carried, run, run_frame
 from dynvae.recurrence.program import Map, Operation, Read, Sample, Signal
 from dynvae.recurrence.schedule import Stage, schedule
@@ -197,15 +198,28 @@ class RecursiveDVAE(DVAE):
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
     ) -> Posterior:
-        known = {"x": self.features(x, lengths)}
-        if latents is None:
-            noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
-            known |= _named(noise, "noise.z", "noise.w")
-        else:
+        if latents is None and noise is None:
+            noise = self.draw_noise(x.shape[0], x.shape[1], generator)
+        return self.infer(x, lengths, noise=noise, latents=latents)
+
+    def infer(
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        *,
+        noise: Latents | None = None,
+        latents: Latents | None = None,
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> Posterior:
+        """The posterior with its noise or its path given, and other values of variables at the ends than zero."""
+        d, known = self.declared, {"x": self.features(x, lengths)}
+        if latents is not None:
             known |= _named(latents, "z", "w")
-        d = self.declared
+        elif noise is not None:
+            known |= _named(noise, "noise.z", "noise.w")
         wanted = d.names("posterior", "sequence_posterior") | d.shared | {"z"} | ({"w"} if self.w_dim else set())
-        values = run(d.program, self, known, wanted, lengths=lengths, initial=self.initial(x.shape[0]))
+        ends = self.initial(x.shape[0]) | dict(initial or {})
+        values = run(d.program, self, known, wanted, lengths=lengths, initial=ends)
         w = self._gaussian("sequence_posterior", values) if self.w_dim else None
         seen = {name: values[name] for name in d.shared | {"x"}}
         return Posterior(Latents(values["z"], values.get("w")), self._gaussian("posterior", values), w, seen)
@@ -223,8 +237,73 @@ class RecursiveDVAE(DVAE):
         lengths: Tensor | None = None,
         seen: Mapping[str, Tensor] | None = None,
     ) -> tuple[Distribution, Distribution]:
-        values = self._run((self.prior_law, "likelihood"), latents, x, lengths, seen)
+        return self.generate(latents, x, lengths, seen)
+
+    def generate(
+        self,
+        latents: Latents,
+        x: Tensor,
+        lengths: Tensor | None,
+        seen: Mapping[str, Tensor] | None = None,
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Distribution, Distribution]:
+        """Prior and likelihood with other values of variables at the ends than zero."""
+        values = self._run((self.prior_law, "likelihood"), latents, x, lengths, seen, initial)
         return self._prior(values, latents), self._likelihood(values)
+
+    def elbo(self, x: Tensor, lengths: Tensor | None = None, *, truncate: int | None = None, **options: Any) -> ELBO:
+        """The evidence lower bound: see :meth:`DVAE.elbo`.
+
+        Args:
+            x: ``(batch, time, x_dim)``.
+            lengths: ``(batch,)``.
+            truncate: let the gradient flow through this many frames at a time only
+                (:func:`~dynvae.models.pieces.elbo_in_pieces`); for one sample.
+            options: of :meth:`DVAE.elbo`.
+        """
+        if truncate is None:
+            return super().elbo(x, lengths, **options)
+        return self._truncated_elbo(x, lengths, truncate, **options)
+
+    def _truncated_elbo(
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        frames: int,
+        *,
+        noise: Latents | None = None,
+        generator: torch.Generator | None = None,
+        free_running: float = 0.0,
+    ) -> ELBO:
+        x, _, ragged, _ = self._prepare(x, lengths)
+        noise = noise or self.draw_noise(x.shape[0], x.shape[1], generator)
+        past = x
+        if free_running:
+            with torch.no_grad():
+                past = self._fed_back(self.infer(x, ragged, noise=noise).latents, x, free_running, generator)
+        return elbo_in_pieces(self, x, past, noise, ragged, frames)
+
+    @property
+    def looks_ahead(self) -> frozenset[str]:
+        """The variables that are read one frame ahead: those of recurrences that run backward in time."""
+        reads = (read for operation in self.declared.program.operations.values() for read in operation.reads)
+        return frozenset(read.name for read in reads if read.delay < 0)
+
+    @torch.no_grad()
+    def all_states(
+        self, x: Tensor, past: Tensor, noise: Latents, lengths: Tensor | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All that a frame reads of its neighbours, at every frame: in the posterior, and in the generative model."""
+        result = []
+        known = {"x": self.features(x, lengths), **_named(noise, "noise.z", "noise.w")}
+        for program in (self.declared.program, self.declared.generation):
+            reads = [read for operation in program.operations.values() for read in operation.reads if read.delay]
+            names = {read.name for read in reads}
+            ends = self.initial(x.shape[0])
+            values = run(program, self, known, names | {"z"}, lengths=lengths, initial=ends, every_state=True)
+            result.append({name: values[name] for name in names})
+            known = {"x": self.features(past, lengths), "z": values["z"]}
+        return result[0], result[1]
 
     def _run(
         self,
@@ -233,11 +312,12 @@ class RecursiveDVAE(DVAE):
         x: Tensor,
         lengths: Tensor | None,
         seen: Mapping[str, Tensor] | None,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         known = dict(seen) if seen else {"x": self.features(x, lengths)}
         known |= _named(latents, "z", "w")
-        names, initial = self.declared.names(*laws), self.initial(x.shape[0])
-        return run(self.declared.generation, self, known, names, lengths=lengths, initial=initial)
+        names, ends = self.declared.names(*laws), self.initial(x.shape[0]) | dict(initial or {})
+        return run(self.declared.generation, self, known, names, lengths=lengths, initial=ends)
 
     def _gaussian(self, law: str, values: Mapping[str, Tensor]) -> Independent:
         mean, log_variance = (_cut(values[r.name], r) for r in self.declared.laws[law])

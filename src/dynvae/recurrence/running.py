@@ -29,6 +29,7 @@ def run(
     *,
     lengths: Tensor | None = None,
     initial: Mapping[str, Tensor] | None = None,
+    every_state: bool = False,
 ) -> dict[str, Tensor]:
     """Compute variables of a program for whole sequences.
 
@@ -40,6 +41,8 @@ def run(
         wanted: the names of the variables to compute.
         lengths: how many frames of each sequence are valid, ``(batch,)``.
         initial: values of variables before the first frame, ``(batch, width)``; zero if not given.
+            For a variable that is read one frame ahead: after the last.
+        every_state: tell an LSTM's cell state at every frame, which torch's own layers do not.
 
     Returns:
         All that was known or computed on the way, by name.
@@ -50,7 +53,8 @@ def run(
     executor = choose(known.values())
     values = _Values(program, dict(known), dict(initial or {}), lengths)
     parameters = _parameters(module)
-    for stage in schedule(program, known, wanted, module.training, cells_as_loops=executor.cells_as_loops):
+    as_loops = executor.cells_as_loops or every_state
+    for stage in schedule(program, known, wanted, module.training, cells_as_loops=as_loops):
         if isinstance(stage, Loop):
             inputs = {name: values.over_time(name) for name in stage.inputs}
             before = {name: values.before(name, size) for name, size in stage.carried.items()}
