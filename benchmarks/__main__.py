@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import growth, inference, training
-from benchmarks.sweep import main
+from benchmarks import growth, inference, input, training
+from benchmarks.command import main
 
 if __name__ == "__main__":
-    sys.exit(main(training.PLAN, inference.PLAN, growth.PLAN))
+    sys.exit(main(training.SWEEP, inference.SWEEP, growth.SWEEP, input.INPUT))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 
 from benchmarks.cases import RECURRENT
-from benchmarks.sweep import Plan, main
+from benchmarks.command import main
+from benchmarks.sweep import Sweep
 
-PLAN = Plan(
+SWEEP = Sweep(
     "growth",
     "Time and memory of steps of training against the length of the sequences.",
     tasks=("training",),
     shapes=tuple(f"32x{time}" for time in (50, 100, 200, 400, 800, 1600)),
-    threads=(1,),
+    threads=("1",),
     models=RECURRENT,
     steps=3,
 )
 
 if __name__ == "__main__":
-    sys.exit(main(PLAN))
+    sys.exit(main(SWEEP))

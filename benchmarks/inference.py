@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.sweep import Plan, main
+from benchmarks.command import main
+from benchmarks.sweep import Sweep
 
-PLAN = Plan(
+SWEEP = Sweep(
     "inference",
     "Time analysis with resynthesis, and generation, of one long sequence by dynvae and by the published code.",
     tasks=("analysis", "generation"),
     shapes=("1x1000",),
-    threads=(1,),
+    threads=("1",),
 )
 
 if __name__ == "__main__":
-    sys.exit(main(PLAN))
+    sys.exit(main(SWEEP))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Sample", "Samples", "interleave", "matmul_rates", "peak_memory"]
+__all__ = ["Sample", "Samples", "clock_of", "interleave", "matmul_rates", "peak_memory", "ratio"]
 
 import contextlib
 import ctypes
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -71,6 +71,18 @@ def _no_collector() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def clock_of(threads: int) -> Literal["wall", "cpu"]:
+    """Which time counts: with one thread the process's own, which others hardly disturb; with more, the wall's."""
+    return "cpu" if threads == 1 else "wall"
+
+
+def ratio(samples: Mapping[str, Samples], code: str, clock: str) -> float | None:
+    """How often as fast as the reference a code is; None if there is no reference."""
+    if "reference" not in samples:
+        return None
+    return float(getattr(samples["reference"].median(), clock) / getattr(samples[code].median(), clock))
 
 
 def matmul_rates(seconds: float = 0.03) -> dict[str, Sample]:

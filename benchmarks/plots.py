@@ -4,16 +4,21 @@ from __future__ import annotations
 
 __all__ = ["draw"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Row
+from benchmarks.tables import short
 from dynvae.report import style
+
+CODES = ["reference", "as shipped", "plain", "compiled", "dynvae"]
+"""In this order, each with its colour in all plots."""
 
 BARS: dict[str, tuple[str, Callable[[Row], float | None]]] = {
     "ms": ("ms", lambda row: row.ms),
     "frames": ("frames/s", lambda row: row.frames_per_second),
+    "sound": ("seconds of sound per second", lambda row: row.sound_rate),
     "ratio": ("times as fast as the reference", lambda row: None if row.code == "reference" else row.ratio),
     "floor": ("times the floor", lambda row: row.floor_ratio),
     "memory": ("peak memory (MB)", lambda row: row.peak_mb),
@@ -57,15 +62,15 @@ def _bars(rows: Sequence[Row], label: str, read: Callable[[Row], float | None]) 
     known = [row for row in rows if read(row) is not None]
     if not known:
         return None
-    models, codes = _unique(row.model for row in known), _unique(row.code for row in known)
-    colours = style.palette(codes)
+    models, codes = _unique(row.model for row in known), _codes(known)
+    colours = style.palette(CODES)
     ax = style.axes(width=1.5 + 0.75 * len(models), height=3.2)
     width = 0.8 / len(codes)
     for place, code in enumerate(codes):
         those = [row for row in known if row.code == code]
         left = [models.index(row.model) + (place - (len(codes) - 1) / 2) * width for row in those]
         bars = ax.bar(left, [read(row) for row in those], width, color=colours[code], label=code)
-        ax.bar_label(bars, fmt="%.3g", fontsize=6.5, padding=1)
+        ax.bar_label(bars, fmt=short, fontsize=6.5, padding=1)
     ax.set_xticks(range(len(models)), models)
     ax.set_ylabel(label)
     first = known[0]
@@ -79,8 +84,8 @@ def _lines(rows: Sequence[Row], label: str, read: Callable[[Row], float | None])
     known = [row for row in rows if read(row) is not None]
     if not known:
         return None
-    models, codes = _unique(row.model for row in known), _unique(row.code for row in known)
-    colours, columns = style.palette(codes), min(3, len(models))
+    models, codes = _unique(row.model for row in known), _codes(known)
+    colours, columns = style.palette(CODES), min(3, len(models))
     fig = style.figure(0.6 + 2.6 * columns, 0.7 + 2.1 * -(-len(models) // columns))
     grid = list(fig.subplots(-(-len(models) // columns), columns, sharex=True, squeeze=False).flat)
     for ax in grid[len(models) :]:
@@ -100,5 +105,9 @@ def _threads(row: Row) -> str:
     return "1 thread" if row.threads == 1 else f"{row.threads} threads"
 
 
-def _unique(values: Any) -> list[str]:
+def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
+
+
+def _codes(rows: Iterable[Row]) -> list[str]:
+    return sorted({row.code for row in rows}, key=CODES.index)

@@ -5,23 +5,26 @@ The checkout is that of XiaoyuBIE1994/DVAE. Its scripts switch anomaly detection
 
 from __future__ import annotations
 
-__all__ = ["Reference"]
+__all__ = ["Crops", "Reference"]
 
 import configparser
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.utils.data import default_collate
 
 from benchmarks.cases import Case
+from dynvae.audio import FrontEnd
 from dynvae.errors import ConfigError
 from dynvae.models import KVAE
 
@@ -102,16 +105,17 @@ class Reference:
             loss = loss + self._losses.loss_KLD(model.v_mean, model.v_logvar, model.v_mean_p, model.v_logvar_p)
         return loss / (x.shape[0] * x.shape[1])
 
-    def training(self, case: Case, model: nn.Module, x: Tensor) -> Run:
-        """A step of training on ``x``, ``(batch, time, bins)``."""
+    def training(self, case: Case, model: nn.Module, x: Tensor, anomaly: bool = False) -> Run:
+        """A step of training on ``x``, ``(batch, time, bins)``; its own scripts detect anomalies."""
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
         own = self._own_layout(model, x)
 
         def step() -> None:
-            loss = self.loss(case, model, own)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            with torch.autograd.set_detect_anomaly(anomaly):
+                loss = self.loss(case, model, own)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
 
         return step
 
@@ -244,17 +248,47 @@ def _unchecked_laws() -> Iterator[None]:
         Distribution.set_default_validate_args(checked)
 
 
+class Crops:
+    """The reference's data set: crops of sound files as power spectra.
+
+    Args:
+        reference: the checkout.
+        files: the sound files.
+        frames: of a crop.
+        front_end: the STFT.
+    """
+
+    def __init__(self, reference: Reference, files: Sequence[Path], frames: int, front_end: FrontEnd) -> None:
+        with _importing(reference.path), _older_libraries():
+            module = importlib.import_module("dvae.dataset.speech_dataset")
+        settings = {
+            "fs": front_end.sample_rate,
+            "nfft": front_end.window_length,
+            "hop": front_end.hop_length,
+            "wlen": front_end.window_length,
+            "win": front_end.window(torch.empty(0)),
+            "trim": False,
+        }
+        self._items = module.SpeechSequencesFull([str(file) for file in files], frames, settings, True)
+        self._order = itertools.cycle(range(len(self._items)))
+
+    def batch(self, size: int) -> Tensor:
+        """So many crops."""
+        with _older_libraries():
+            return default_collate([self._items[next(self._order)] for _ in range(size)])
+
+
 @contextlib.contextmanager
-def older_libraries() -> Iterator[None]:
-    """What the reference's data set expects of older numpy and torch: ``np.int``, and ``torch.stft`` in real pairs."""
+def _older_libraries() -> Iterator[None]:
+    """What the data set expects of older libraries: ``torch.stft`` in real pairs, and librosa, which nothing needs."""
     stft = torch.stft
 
     def paired(*args: Any, **kwargs: Any) -> Tensor:
         return torch.view_as_real(stft(*args, **(kwargs | {"return_complex": True})))
 
-    np.int, torch.stft = int, paired  # type: ignore[attr-defined]
+    sys.modules.setdefault("librosa", ModuleType("librosa"))
+    torch.stft = paired
     try:
         yield
     finally:
         torch.stft = stft
-        del np.int  # type: ignore[attr-defined]

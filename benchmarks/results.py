@@ -1,14 +1,13 @@
-"""What was measured: rows, the file that keeps them, tables, and the comparison with an earlier file."""
+"""What was measured: rows, the file that keeps them, and the comparison with an earlier file."""
 
 from __future__ import annotations
 
-__all__ = ["TOLERANCE", "Report", "Row", "regressions", "to_markdown"]
+__all__ = ["THEIRS", "TOLERANCE", "Report", "Row", "regressions"]
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,10 @@ TOLERANCE = 0.15
 """How much worse a ratio may become: what two runs on a machine that others share differ by."""
 
 
+THEIRS = ("reference", "as shipped")
+"""Codes that are not ours; the second detects anomalies, as the reference's scripts do."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One code on one task.
@@ -26,12 +29,12 @@ class Row:
     Attributes:
         benchmark: the command that measured it.
         task: what was timed, e.g. ``"training"``.
-        model: a key of `benchmarks.cases.CASES`.
-        code: ``"reference"``, or the name of our executor.
+        model: a key of `benchmarks.cases.CASES`; of the input side, a stage.
+        code: one of `THEIRS`, or the name of our executor.
         batch: number of sequences.
         time: frames of each.
         threads: of the process.
-        clock: which time counts: ``"cpu"`` with one thread, whom other processes then hardly disturb; else ``"wall"``.
+        clock: which time counts, ``"wall"`` or ``"cpu"``.
         wall_ms: median of a run.
         cpu_ms: median of the process's own time, all threads together.
         steps: number of runs.
@@ -42,6 +45,7 @@ class Row:
         peak_mb: how far the resident memory rose in a run.
         parameters: number of trained numbers.
         deviation: relative difference of the losses of both codes, given the same weights and noise.
+        seconds: of sound in a run, where sound is what goes in.
     """
 
     benchmark: str
@@ -62,6 +66,7 @@ class Row:
     peak_mb: float | None = None
     parameters: int | None = None
     deviation: float | None = None
+    seconds: float | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -86,12 +91,26 @@ class Row:
         return 1e6 / self.us_per_frame
 
     @property
+    def sound_rate(self) -> float | None:
+        """Seconds of sound per second."""
+        return None if self.seconds is None else 1000 * self.seconds / self.ms
+
+    @property
     def floor_ratio(self) -> float | None:
         """How far from the floor: 1 would be nothing but matrix products at full speed."""
         return None if self.floor_ms is None else self.ms / self.floor_ms
 
+    def __str__(self) -> str:
+        ratio = "" if self.ratio is None or self.code in THEIRS else f"{self.ratio:6.2f} × reference"
+        floor = "" if self.floor_ratio is None else f"{self.floor_ratio:5.2f} × floor"
+        memory = "" if self.peak_mb is None else f"{self.peak_mb:6.0f} MB"
+        return (
+            f"{self.task:11} {self.model:11} {self.code:10} {self.shape:>9} {self.threads} thr  {self.ms:8.1f} ms"
+            f"  {self.us_per_frame:7.1f} µs/frame  {floor:13} {memory:9} {ratio}"
+        ).rstrip()
 
-_DERIVED = ("us_per_frame", "frames_per_second", "floor_ratio")
+
+_DERIVED = ("us_per_frame", "frames_per_second", "floor_ratio", "sound_rate")
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def regressions(now: Sequence[Row], before: Sequence[Row], tolerance: float = TO
     lines, compared = [], 0
     for row in now:
         old = earlier.get(row.key)
-        if old is None or row.code == "reference":
+        if old is None or row.code in THEIRS:
             continue
         for name, better in (("ratio", 1), ("floor_ratio", -1)):
             new_value, old_value = getattr(row, name), getattr(old, name)
@@ -166,80 +185,3 @@ def regressions(now: Sequence[Row], before: Sequence[Row], tolerance: float = TO
     if not compared:
         raise DataError("there is nothing to compare: no measurement of ours is in both results")
     return lines
-
-
-# ---- tables --------------------------------------------------------------------------------------------------------
-
-_COLUMNS: dict[str, Callable[[Row], str]] = {
-    "ms": lambda row: _number(row.ms),
-    "frames/s": lambda row: f"{row.frames_per_second:,.0f}",
-    "µs/frame": lambda row: _number(row.us_per_frame),
-    "× reference": lambda row: "" if row.ratio is None or row.code == "reference" else f"**{row.ratio:.2f}**",
-    "× floor": lambda row: "" if row.floor_ratio is None else f"{row.floor_ratio:.2f}",
-    "peak MB": lambda row: "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
-    "± %": lambda row: f"{100 * row.spread:.0f}",
-}
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def to_markdown(report: Report) -> str:
-    """Tables of all rows: one for each shape, or where there are many lengths, one over the lengths."""
-    cpu = report.machine["cpu"]
-    lines = [
-        f"{cpu['name']}, {cpu['usable']} cores, {cpu['capability']}; torch {report.machine['packages']['torch']}; "
-        + "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in report.settings.items())
-    ]
-    for (benchmark, task, threads), group in _grouped(report.rows, lambda r: (r.benchmark, r.task, r.threads)):
-        for batch, rows in _grouped(group, lambda r: r.batch):
-            title = f"{benchmark}: {task}" if task != benchmark else task
-            title = f"{title[0].upper()}{title[1:]}, {threads} thread{'s' if threads > 1 else ''}"
-            if len({row.time for row in rows}) > 2:
-                lines += _over_time(f"{title}, batch {batch}", rows)
-                continue
-            for time, those in _grouped(rows, lambda r: r.time):
-                lines += _by_model(f"{title}, {batch} × {time}", those)
-    return "\n".join(lines) + "\n"
-
-
-def _grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> list[tuple[Any, list[Row]]]:
-    return [(value, list(those)) for value, those in groupby(sorted(rows, key=key), key)]
-
-
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---", "---", *["--:"] * (len(head) - 2)], *body]
-    return ["", *(f"| {' | '.join(line)} |" for line in lines)]
-
-
-def _by_model(title: str, rows: Sequence[Row]) -> list[str]:
-    columns = {name: read for name, read in _COLUMNS.items() if any(read(row) for row in rows)}
-    body = [[row.model, row.code, *(read(row) for read in columns.values())] for row in rows]
-    return ["", f"### {title}", *_table(["model", "code", *columns], body)]
-
-
-def _over_time(title: str, rows: Sequence[Row]) -> list[str]:
-    """µs per frame and peak memory, a column for each length."""
-    times = sorted({row.time for row in rows})
-    lines = ["", f"### {title}"]
-    for quantity, read in (("µs/frame", lambda row: row.us_per_frame), ("peak MB", lambda row: row.peak_mb)):
-        body = []
-        for (model, code), those in _by_first_seen(rows):
-            values = {row.time: read(row) for row in those}
-            if any(value is None for value in values.values()):
-                continue
-            growth = values[max(values)] / values[min(values)] if values[min(values)] else 0
-            cells = [_number(values[time]) if time in values else "" for time in times]
-            body.append([model, code, *cells, *([f"{growth:.2f}"] if quantity == "µs/frame" else [])])
-        last = ["last / first"] if quantity == "µs/frame" else []
-        if body:
-            lines += _table(["model", f"{quantity} at T =", *map(str, times), *last], body)
-    return lines
-
-
-def _by_first_seen(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row.model, row.code), []).append(row)
-    return list(found.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["recorded", "speech_like"]
+__all__ = ["recorded", "speech_like", "write_speech_like"]
 
 import math
 from pathlib import Path
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dynvae.audio import FrontEnd, prepare, read_audio, resample
-from dynvae.audio.files import AUDIO_SUFFIXES
+from dynvae.audio import FrontEnd, prepare, read_audio, resample, write_audio
+from dynvae.data.corpus import sound_files
 from dynvae.errors import DataError
 
 
@@ -40,6 +40,17 @@ def speech_like(batch: int, time: int, bins: int = 513, seed: int = 0) -> Tensor
     return (10 ** (decibels / 10) * noise).clamp(1e-8)
 
 
+def write_speech_like(folder: Path, front_end: FrontEnd, files: int = 40, seconds: float = 8.0) -> Path:
+    """Sound files of 16 bits whose spectra are :func:`speech_like`; returns their folder."""
+    power = speech_like(files, front_end.frames(int(seconds * front_end.sample_rate)), front_end.bins)
+    phase = 2 * math.pi * torch.rand(power.shape, generator=torch.Generator().manual_seed(1))
+    waves = front_end.istft(torch.polar(power.sqrt(), phase))
+    folder.mkdir(parents=True)
+    for index, wave in enumerate(waves / waves.abs().amax(-1, keepdim=True)):
+        write_audio(folder / f"{index}.wav", wave, front_end.sample_rate)
+    return folder
+
+
 def recorded(folder: Path, batch: int, time: int) -> Tensor:
     """Power spectra ``(batch, time, 513)`` of the sound files below a folder, one after the other, from the start.
 
@@ -47,8 +58,8 @@ def recorded(folder: Path, batch: int, time: int) -> Tensor:
         DataError: there is not enough sound for them.
     """
     front_end, frames, needed = FrontEnd(), [], batch * time
-    for path in sorted(it for it in folder.rglob("*") if it.suffix.lower() in AUDIO_SUFFIXES):
-        signal, rate = read_audio(path)
+    for name in sound_files(folder):
+        signal, rate = read_audio(folder / name)
         prepared = prepare(resample(signal, rate, front_end.sample_rate), front_end)
         frames.append(front_end.power(torch.as_tensor(prepared)))
         if sum(map(len, frames)) >= needed:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 __all__ = ["analysis", "deviation", "executors", "generation", "same_weights", "training"]
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +16,16 @@ from torch import Tensor, nn
 from benchmarks.cases import Case
 from benchmarks.reference import Reference
 from dynvae.models import DVAE, Latents
+from dynvae.native import status
 from dynvae.pretrained.translation import translate
+from dynvae.recurrence import executor
 
 Run = Callable[[], object]
 
 
 def executors() -> dict[str, Callable[[], AbstractContextManager[object]]]:
     """The ways to run a model's recursion that this machine has, by name."""
-    try:
-        from dynvae.native import status
-        from dynvae.recurrence import executor
-    except ImportError:
-        return {"current": contextlib.nullcontext}
-    names = ("plain", "compiled") if status().available else ("plain",)
+    names: tuple[Literal["plain", "compiled"], ...] = ("plain", "compiled") if status().available else ("plain",)
     return {name: functools.partial(executor, name) for name in names}
 
 

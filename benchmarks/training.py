@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.sweep import Plan, main
+from benchmarks.command import main
+from benchmarks.sweep import Sweep
 
-PLAN = Plan(
+SWEEP = Sweep(
     "training",
     "Time full steps of training (forward, loss, backward, Adam) of dynvae and of the published code.",
     tasks=("training",),
     shapes=("128x50", "32x150"),
-    threads=(1, 2),
+    threads=("1", "2"),
 )
 
 if __name__ == "__main__":
-    sys.exit(main(PLAN))
+    sys.exit(main(SWEEP))

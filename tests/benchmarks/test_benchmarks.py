@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import growth, inference, measure, sounds, training
+from benchmarks import growth, inference, input, measure, sounds, training
 from benchmarks.cases import CASES
+from benchmarks.command import main
 from benchmarks.measure import interleave, matmul_rates, peak_memory
-from benchmarks.results import Report, Row, regressions, to_markdown
-from benchmarks.sweep import main
+from benchmarks.results import Report, Row, regressions
+from benchmarks.tables import to_markdown
+from benchmarks.tasks import executors
+from dynvae.audio import FrontEnd
 from dynvae.errors import DataError
 
 
@@ -28,8 +31,9 @@ ROW = Row("training", "training", "vrnn", "plain", 32, 150, 1, "cpu", 130.0, 120
 def run(tmp_path: Path, *arguments: str) -> tuple[int, Report]:
     """A training benchmark of two tiny batches of our VAE and VRNN."""
     file = tmp_path / "results.json"
-    common = ("--models", "vae,vrnn", "--shapes", "2x3", "--threads", "1", "--steps", "1", "--json", str(file))
-    return main(training.PLAN, arguments=[*common, *arguments]), Report.read(file)
+    common = ("--models", "vae,vrnn", "--shapes", "2x3", "--threads", "1", "--steps", "1")
+    common += ("--executors", next(iter(executors())), "--json", str(file))
+    return main(training.SWEEP, arguments=[*common, *arguments]), Report.read(file)
 
 
 # ---- what is counted and timed ---------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ def test_without_a_reference_ours_is_measured_alone(tmp_path: Path) -> None:
 def test_many_lengths_make_lines_over_time(tmp_path: Path) -> None:
     arguments = ["--models", "vae", "--shapes", "1x2,1x3,1x4", "--steps", "1"]
     arguments += ["--plots", str(tmp_path), "--markdown", str(tmp_path / "tables.md")]
-    assert main(growth.PLAN, arguments=arguments) == 0
+    assert main(growth.SWEEP, arguments=arguments) == 0
     assert (tmp_path / "growth-training-1-1thr-us.png").exists()
     assert "µs/frame at T = | 2 | 3 | 4 | last / first |" in (tmp_path / "tables.md").read_text(encoding="utf-8")
 
@@ -107,15 +111,26 @@ def test_many_lengths_make_lines_over_time(tmp_path: Path) -> None:
 def test_every_task_runs_on_every_model(tmp_path: Path, name: str) -> None:
     file = tmp_path / "results.json"
     arguments = ["--models", name, "--shapes", "1x3", "--steps", "1", "--json", str(file)]
-    assert main(inference.PLAN, arguments=[*arguments, "--tasks", "training,analysis,generation"]) == 0
+    assert main(inference.SWEEP, arguments=[*arguments, "--tasks", "training,analysis,generation"]) == 0
     assert {row.task for row in Report.read(file).rows} == {"training", "analysis", "generation"}
 
 
-def test_several_plans_make_one_file(tmp_path: Path) -> None:
+def test_several_benchmarks_make_one_file(tmp_path: Path) -> None:
     file = tmp_path / "all.json"
     arguments = ["--models", "vae", "--shapes", "1x2", "--threads", "1", "--steps", "1", "--json", str(file)]
-    assert main(training.PLAN, inference.PLAN, arguments=arguments) == 0
+    assert main(training.SWEEP, inference.SWEEP, arguments=arguments) == 0
     assert {row.benchmark for row in Report.read(file).rows} == {"training", "inference"}
+
+
+def test_the_way_from_files_to_spectra(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    sounds.write_speech_like(tmp_path / "sound", FrontEnd(), files=2, seconds=1.0)
+    arguments = ["--data", str(tmp_path / "sound"), "--shapes", "3x20", "--steps", "1", "--json", str(file)]
+    assert main(input.INPUT, arguments=arguments) == 0
+    rows = {row.model: row for row in Report.read(file).rows}
+    assert list(rows) == ["preparation", "reading", "stft", "pipeline"]
+    assert rows["stft"].seconds == 3 * 20 * 0.016
+    assert rows["stft"].sound_rate == pytest.approx(1000 * 0.96 / rows["stft"].ms, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +147,7 @@ def test_several_plans_make_one_file(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_get_one_line(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(training.PLAN, arguments=arguments) == 2
+    assert main(training.SWEEP, arguments=arguments) == 2
     said = capsys.readouterr().err.strip()
     assert complaint in said
     assert "\n" not in said
