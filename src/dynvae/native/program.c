@@ -459,13 +459,8 @@ static void begin_gradient(const struct share *s, long variable, long t) {
     const struct variable *v = s->p->variables + variable;
     const struct view to = gradient_at(s, variable, t);
     const float *from = v->upstream ? v->upstream + s->first * v->upstream_batch + t * v->upstream_time : NULL;
-    const size_t size = (size_t)v->width * sizeof(float);
-    EACH_ROW(s) {
-        if (from)
-            memcpy(to.data + r * to.stride, from + r * v->upstream_batch, size);
-        else
-            memset(to.data + r * to.stride, 0, size);
-    }
+    EACH_ROW(s) EACH_COLUMN(v->width)
+        put(to.data + r * to.stride + j, from ? get(from + r * v->upstream_batch + j, m) : vf_set(0), m);
 }
 
 /* Of what the rows read as the value before this frame, each gradient goes to where the value came from. */

@@ -43,7 +43,8 @@ struct step {
 };
 
 struct variable {
-    int64_t width, carried;
+    int64_t width;
+    int64_t carried; /* whether the next frame reads it */
     float *value; /* at (b, t): value + b * batch + t * time */
     int64_t batch, time;
     float *initial; /* before the first frame, (batch, width) */
