@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Status", "library", "status"]
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -118,9 +119,7 @@ def _make() -> tuple[ctypes.CDLL, Status]:
     for flags in _VARIANTS:
         path = _cache() / f"kernels-{_fingerprint(command, version, flags)}.so"
         try:
-            if not path.is_file():
-                _compile(command, flags, path)
-            loaded = _open(path)
+            loaded = _open_or_make(path, command, flags)
         except (_NoLibraryError, OSError) as error:
             problem = problem or str(error)
             continue
@@ -135,6 +134,14 @@ def _make() -> tuple[ctypes.CDLL, Status]:
             path=str(path),
         )
     raise _NoLibraryError(problem)
+
+
+def _open_or_make(path: Path, command: list[str], flags: tuple[str, ...]) -> ctypes.CDLL:
+    if path.is_file():
+        with contextlib.suppress(OSError):  # a damaged file is made anew
+            return _open(path)
+    _compile(command, flags, path)
+    return _open(path)
 
 
 def _compiler() -> list[str]:

@@ -75,7 +75,18 @@ void layer_forward(float *y, struct rows x, long outer, long inner, const float 
     }
 }
 
-/* drive = gradient * activation'(y), `count` numbers; y is the output. */
+/* y = activation(y + bias + add) for a product that is already there. */
+void layer_finish(float *y, long outer, long inner, const float *bias, struct rows add, long n, int kind,
+                  long threads) {
+    const long rows = outer * inner;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (long t = 0; t < threads; t++) {
+        const long begin = gemm_share(rows, 1, t, threads), end = gemm_share(rows, 1, t + 1, threads);
+        finish(y + begin * n, end - begin, n, bias, add, inner, begin, kind);
+    }
+}
+
+/* drive = gradient * activation'(y), and the sum of its rows added to `bias_sum`; y is the output. */
 static void backward_rows(float *drive, const float *gradient, const float *y, long count, long n, float *bias_sum,
                           enum activation kind) {
     if (kind != IDENTITY) activate_backward(kind, drive, gradient, y, count * n);
