@@ -410,6 +410,33 @@ def test_torch_knows_the_operators():
     torch.library.opcheck(torch.ops.dynvae.run_loop_back.default, back, test_utils=("test_schema", "test_faketensor"))
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_torch_compiles_and_exports_a_loop_as_one_operator():
+    case = Case(*lstm(3))
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = torch.nn.Parameter(case.weights["w"])
+
+        def forward(self, drive):
+            initial = {name: drive.new_zeros(drive.shape[0], width) for name, width in case.loop.carried.items()}
+            return compiled.run_loop(case.loop, {"drive": drive}, {"w": self.w}.__getitem__, initial, None)["h"]
+
+    module, drive = Module(), case.inputs["drive"].requires_grad_()
+    faster = torch.compile(module, backend="aot_eager", fullgraph=True)
+    results = []
+    for run in (module, faster):
+        out = run(drive)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (drive, module.w))))
+    assert all(torch.equal(mine, true) for mine, true in zip(*results, strict=True))
+    with torch.no_grad():
+        exported = torch.export.export(module, (drive.detach(),))
+    called = [str(node.target) for node in exported.graph.nodes]
+    assert called.count("dynvae.run_loop.default") == 1
+    assert torch.equal(exported.module()(drive.detach()), results[0][0])
+
+
 def test_of_a_schedule():
     """A loop that the scheduler made: a generator that reads its own past output."""
     z, y = (whole("z", 3),), (whole("y", 4),)

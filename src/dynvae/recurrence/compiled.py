@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dynvae.native import library
+from dynvae.native.tracing import constant_when_traced
 from dynvae.recurrence import plain
 from dynvae.recurrence.layout import STEP_SIZE, Layout, by_handle, layout_of
 from dynvae.recurrence.plain import Parameters
@@ -27,6 +28,7 @@ _PRODUCTS_WORTH_A_THREAD = 1_000_000
 _NO_GRADIENT = (0,) * 8
 
 
+@constant_when_traced
 def available() -> bool:
     """Whether the compiled library is there."""
     return library() is not None
@@ -34,7 +36,7 @@ def available() -> bool:
 
 def supports(loop: Loop) -> bool:
     """Whether the compiled executor is there and knows all that a loop does."""
-    return library() is not None and layout_of(loop) is not None
+    return available() and layout_of(loop) is not None
 
 
 def run_loop(
@@ -49,7 +51,7 @@ def run_loop(
     The plain executor takes over where this one cannot: in other precisions and on other devices, inside of
     ``torch.func``'s transforms, without the compiled library.
     """
-    layout = layout_of(loop) if library() is not None else None
+    layout = layout_of(loop) if available() else None
     if layout is not None:
         tensors = [inputs[name] for name in layout.inputs]
         tensors += [initial[name] for name in layout.carried]
@@ -69,7 +71,7 @@ def run_loop(
 
 
 def _are_ours(tensors: Sequence[Tensor]) -> bool:
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
         return False
     return all(x.dtype is torch.float32 and x.device.type == "cpu" for x in tensors)
 

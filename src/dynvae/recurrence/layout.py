@@ -7,9 +7,11 @@ __all__ = ["STEP_SIZE", "Layout", "WayBack", "by_handle", "layout_of"]
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from dynvae.native.tracing import constant_when_traced
 from dynvae.recurrence.program import Gates, Linear, Map, Operation, Read, Sample
 from dynvae.recurrence.schedule import Loop
 
@@ -24,15 +26,8 @@ STEP_SIZE = 15
 
 def layout_of(loop: Loop) -> Layout | None:
     """A loop as the compiled executor takes it; None if that does not know all that the loop does."""
-    if loop not in _by_loop:
-        key = (loop.steps, loop.backward, loop.outputs)
-        if key not in _by_content:
-            _by_content[key] = None
-            if _is_known(loop):
-                _by_content[key] = Layout(loop, len(_by_handle))
-                _by_handle.append(_by_content[key])
-        _by_loop[loop] = _by_content[key]
-    return _by_loop[loop]
+    handle = _handle_of(loop)
+    return None if handle < 0 else _by_handle[handle]
 
 
 def by_handle(handle: int) -> Layout:
@@ -40,10 +35,26 @@ def by_handle(handle: int) -> Layout:
     return _by_handle[handle]
 
 
-_by_loop: WeakKeyDictionary[Loop, Layout | None] = WeakKeyDictionary()
-_by_content: dict[Any, Layout | None] = {}
-"""Models of the same kind share theirs, so that there are no more than kinds."""
+_by_loop: WeakKeyDictionary[Loop, int] = WeakKeyDictionary()
+_by_content: dict[Any, int] = {}
+"""Models of the same kind share a layout, so that there are no more than kinds."""
 _by_handle: list[Layout] = []
+_lock = Lock()
+
+
+@constant_when_traced
+def _handle_of(loop: Loop) -> int:
+    if loop in _by_loop:
+        return _by_loop[loop]
+    with _lock:
+        key = (loop.steps, loop.backward, loop.outputs)
+        if key not in _by_content:
+            known = _is_known(loop)
+            _by_content[key] = len(_by_handle) if known else -1
+            if known:
+                _by_handle.append(Layout(loop, len(_by_handle)))
+        _by_loop[loop] = _by_content[key]
+        return _by_loop[loop]
 
 
 def _is_known(loop: Loop) -> bool:
