@@ -67,6 +67,8 @@ def bound_log_variance(log_variance: Tensor, limit: float = LATENT_LOG_VARIANCE_
         >>> bound_log_variance(torch.tensor([-1e6, -3.0, 0.0, 7.0, 1e6]))
         tensor([-30.,  -3.,   0.,   7.,  30.])
     """
+    if not (log_variance.requires_grad and torch.is_grad_enabled()):
+        return log_variance.clamp(-limit, limit)  # the same without the machinery of a gradient
     return _StraightThroughClamp.apply(log_variance, limit)
 
 

@@ -12,8 +12,6 @@ __all__ = ["Loop", "Stage", "core_of", "lowered", "schedule"]
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import networkx
-
 from dynvae.recurrence.program import (
     Cell,
     Dropout,
@@ -103,6 +101,8 @@ def schedule(
 def _schedule(
     program: Program, known: frozenset[str], wanted: frozenset[str], training: bool, cells_as_loops: bool
 ) -> Iterable[Stage]:
+    import networkx  # not at the top: it takes a quarter of a second
+
     operations = {name: op for name, op in program.operations.items() if name not in known}
     if not training:
         operations = _without_dropout(operations)
@@ -235,6 +235,8 @@ FROM_OUTPUT = frozenset({"identity", "tanh", "sigmoid", "relu", "elu", "leaky_re
 
 def _in_order(steps: list[Operation]) -> list[Operation]:
     """The steps so that each comes after what it reads of the same frame."""
+    import networkx
+
     defined = {name: step for step in steps for name in (step.out, f"{step.out}.cell")}
     graph = networkx.DiGraph()
     graph.add_nodes_from(step.out for step in steps)
