@@ -4,11 +4,13 @@ from __future__ import annotations
 
 __all__ = ["machine"]
 
+import dataclasses
 import os
 from typing import Any
 
 import torch
 
+from dynvae.native import status
 from dynvae.report.environment import environment
 
 
@@ -17,7 +19,8 @@ def machine(executors: list[str]) -> dict[str, Any]:
     facts = environment()
     del facts["extras"]
     cpu = {"avx512_bf16": torch.cpu._is_avx512_bf16_supported(), "amx": torch.cpu._is_amx_tile_supported()}
-    return facts | {"cpu": facts["cpu"] | cpu, "executors": executors}
+    native = {name: value for name, value in dataclasses.asdict(status()).items() if name != "path"}
+    return facts | {"cpu": facts["cpu"] | cpu, "executors": executors, "native": native}
 
 
 def load() -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.results import Row
 from benchmarks.tables import short
+from dynvae.errors import require
 from dynvae.report import style
 
 CODES = ["reference", "as shipped", "plain", "compiled", "dynvae"]
@@ -84,10 +85,11 @@ def _lines(rows: Sequence[Row], label: str, read: Callable[[Row], float | None])
     known = [row for row in rows if read(row) is not None]
     if not known:
         return None
+    ticker = require("matplotlib.ticker", "report")
     models, codes = _unique(row.model for row in known), _codes(known)
     colours, columns = style.palette(CODES), min(3, len(models))
     fig = style.figure(0.6 + 2.6 * columns, 0.7 + 2.1 * -(-len(models) // columns))
-    grid = list(fig.subplots(-(-len(models) // columns), columns, sharex=True, squeeze=False).flat)
+    grid = list(fig.subplots(-(-len(models) // columns), columns, squeeze=False).flat)
     for ax in grid[len(models) :]:
         ax.set_visible(False)
     for ax, model in zip(grid, models, strict=False):
@@ -95,6 +97,12 @@ def _lines(rows: Sequence[Row], label: str, read: Callable[[Row], float | None])
             points = sorted((row.time, read(row)) for row in known if (row.model, row.code) == (model, code))
             ax.plot(*zip(*points, strict=True), "o-", color=colours[code], markersize=3, linewidth=1.4, label=code)
         ax.set(xscale="log", yscale="log", title=model, xlabel="frames", ylabel=label)
+        times = sorted({row.time for row in known})
+        ax.set_xticks(times, [str(time) for time in times])
+        ax.xaxis.minorticks_off()
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        ax.yaxis.set_major_formatter(lambda value, place: short(value))
+        ax.yaxis.minorticks_off()
         style.tidy(ax)
     grid[0].legend(fontsize=7.5, frameon=False)
     fig.suptitle(f"{known[0].task}, batch {known[0].batch}, {_threads(known[0])}", size=10)

@@ -5,10 +5,12 @@ from __future__ import annotations
 __all__ = ["Sweep"]
 
 import copy
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -75,62 +77,81 @@ class Setting:
     steps: int
 
 
-def contest(setting: Setting, choices: Choices) -> list[Row]:
-    """Both codes on one task: a row for each, the reference first.
+class Entrant(NamedTuple):
+    """A code in a contest.
 
-    All start from the same weights where the reference's can be translated.
+    Attributes:
+        run: what is timed.
+        parameters: number of trained numbers.
+        deviation: relative difference of its loss from the reference's.
     """
-    case, threads, reference = setting.case, setting.threads, choices.reference
-    torch.set_num_threads(threads)
+
+    run: Run
+    parameters: int
+    deviation: float | None = None
+
+
+def contest(setting: Setting, choices: Choices) -> list[Row]:
+    """Both codes on one task: a row for each, the reference first."""
+    torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
+    shape, case = (setting.batch, setting.time), setting.case
     ours = case.build()
-    shape = (setting.batch, setting.time)
     x = recorded(choices.data, *shape) if choices.data else speech_like(*shape, ours.x_dim)
-    runs: dict[str, Run] = {}
-    parameters, deviation = {}, None
-    if reference is not None:
-        theirs = reference.build(case)
-        if tasks.same_weights(ours, theirs):
-            deviation = tasks.deviation(case, ours, reference, theirs, x)
-        run = _theirs(setting, reference, theirs, x)
-        if run is not None:
-            runs["reference"] = run
-            parameters["reference"] = _count(theirs)
-        if choices.as_shipped and setting.task == "training":
-            runs["as shipped"] = reference.training(case, reference.build(case), x, anomaly=True)
-            parameters["as shipped"] = _count(theirs)
-    for name, context in choices.executors.items():
-        runs[name] = _within(context, _ours(setting, copy.deepcopy(ours), x))
-        parameters[name] = _count(ours)
-    samples = interleave(runs, setting.steps)
-    clock = clock_of(threads)
-    rate = max(getattr(it, clock) for it in matmul_rates().values()) if setting.task == "training" else None
+    entrants = _entrants(setting, choices, ours, x)
+    samples = interleave({name: entrant.run for name, entrant in entrants.items()}, setting.steps)
+    clock, rate = clock_of(setting.threads), None
+    if setting.task == "training":
+        rate = max(getattr(it, clock) for it in matmul_rates().values())
     rows = []
-    for name, those in samples.items():
-        middle = those.median()
+    for name, (run, parameters, deviation) in entrants.items():
+        middle = samples[name].median()
         rows.append(
             Row(
                 setting.benchmark,
                 setting.task,
                 case.name,
                 name,
-                setting.batch,
-                setting.time,
-                threads,
+                *shape,
+                setting.threads,
                 clock,
                 1000 * middle.wall,
                 1000 * middle.cpu,
                 setting.steps,
-                those.spread(clock),
+                samples[name].spread(clock),
                 ratio=ratio(samples, name, clock),
-                floor_ms=rate and 1000 * setting.batch * setting.time * case.operations(ours).training / rate,
+                floor_ms=rate and 1000 * math.prod(shape) * case.operations(ours).training / rate,
                 gflops=rate and rate / 1e9,
-                peak_mb=peak_memory(runs[name]),
-                parameters=parameters[name],
-                deviation=None if name == "reference" else deviation,
+                peak_mb=peak_memory(run),
+                parameters=parameters,
+                deviation=deviation,
             )
         )
     return rows
+
+
+def _entrants(setting: Setting, choices: Choices, ours: DVAE, x: Tensor) -> dict[str, Entrant]:
+    """The reference, if there is one, and each of our executors, from the same weights where they can be translated."""
+    case, reference = setting.case, choices.reference
+    entrants: dict[str, Entrant] = {}
+    theirs, translated = None, False
+    if reference is not None:
+        theirs = reference.build(case)
+        translated = tasks.same_weights(ours, theirs)
+        run = _theirs(setting, reference, theirs, x)
+        if run is not None:
+            entrants["reference"] = Entrant(run, _count(theirs))
+        if choices.as_shipped and setting.task == "training":
+            shipped = reference.training(case, reference.build(case), x, anomaly=True)
+            entrants["as shipped"] = Entrant(shipped, _count(theirs))
+    for name, context in choices.executors.items():
+        deviation = None
+        if reference is not None and theirs is not None and translated:
+            with context():
+                deviation = tasks.deviation(case, ours, reference, theirs, x)
+        run = _within(context, _ours(setting, copy.deepcopy(ours), x))
+        entrants[name] = Entrant(run, _count(ours), deviation)
+    return entrants
 
 
 def _ours(setting: Setting, model: DVAE, x: Tensor) -> Run:
