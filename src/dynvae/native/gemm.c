@@ -217,22 +217,27 @@ void gemm_packed(float *c, long ldc, const float *a, long lda, const float *pack
     }
 }
 
-/* Copy `given` columns of `count` rows from row `first` on, each filled up with zeros to `width`. */
-INLINE void gather(float *to, struct rows from, long inner, long first, long count, long column, long given,
-                   long width) {
+/* Copy `columns` columns of `count` rows from row `first` on into panels of `width` columns; the last is as wide as the
+ * columns that are left, rounded up to a multiple of `unit` by zeros. Row by row: memory is read in its own order. */
+INLINE void gather(float *to, struct rows from, long inner, long first, long count, long columns, long width,
+                   long unit) {
     long o = first / inner, i = first % inner;
-    for (long r = 0; r < count; r++, to += width) {
-        const float *row = from.data + o * from.outer + i * from.inner + column;
-        long j = 0;
-        for (; j + LANES <= given; j += LANES) vf_store(to + j, vf_load(row + j));
-        if (j < given) vf_store_part(to + j, vf_load_part(row + j, given - j), given - j);
-        for (j = given; j < width; j++) to[j] = 0;
+    for (long r = 0; r < count; r++) {
+        const float *row = from.data + o * from.outer + i * from.inner;
+        for (long j = 0; j < columns; j += width) {
+            const long given = columns - j < width ? columns - j : width, wide = (given + unit - 1) / unit * unit;
+            float *cell = to + j * count + r * wide;
+            long l = 0;
+            for (; l + LANES <= given; l += LANES) vf_store(cell + l, vf_load(row + j + l));
+            if (l < given) vf_store_part(cell + l, vf_load_part(row + j + l, given - l), given - l);
+            for (l = given; l < wide; l++) cell[l] = 0;
+        }
         if (++i == inner) i = 0, o++;
     }
 }
 
 void gemm_gather(float *to, struct rows from, long inner, long first, long count, long width) {
-    gather(to, from, inner, first, count, 0, width, width);
+    gather(to, from, inner, first, count, width, width, 1);
 }
 
 void gemm_tn(float *c, long ldc, struct rows a, struct rows b, long outer, long inner, long m, long n,
@@ -241,20 +246,15 @@ void gemm_tn(float *c, long ldc, struct rows a, struct rows b, long outer, long 
     if (rows == 0 && !accumulate)
         for (long r = 0; r < m; r++) memset(c + r * ldc, 0, (size_t)n * sizeof(float));
     const long deep = part(rows, DEEP), broad = (part(n, BLOCK / deep) + WIDE - 1) / WIDE * WIDE;
-    float *left = gemm_workspace(SLOT_TN, (size_t)(deep * (m + broad + WIDE)));
-    float *right = left + deep * m;
+    float *right = gemm_workspace(SLOT_TN, (size_t)(deep * (broad + m)));
+    float *left = right + deep * broad;
     for (long r0 = 0; r0 < rows; r0 += deep) {
         const long depth = rows - r0 < deep ? rows - r0 : deep;
-        for (long r = 0; r < m; r += TALL) {
-            const long height = m - r < TALL ? m - r : TALL;
-            gather(left + r * depth, a, inner, r0, depth, r, height, height);
-        }
+        gather(left, a, inner, r0, depth, m, TALL, 1);
         for (long n0 = 0; n0 < n; n0 += broad) {
             const long columns = n - n0 < broad ? n - n0 : broad;
-            for (long j = 0; j < columns; j += WIDE) {
-                const long width = panel_width(columns, j), given = columns - j < width ? columns - j : width;
-                gather(right + j * depth, b, inner, r0, depth, n0 + j, given, width);
-            }
+            const struct rows part = {b.data + n0, b.outer, b.inner};
+            gather(right, part, inner, r0, depth, columns, WIDE, LANES);
             for (long r = 0; r < m; r += TALL) {
                 const long height = m - r < TALL ? m - r : TALL;
                 const struct left packed = {left + r * depth, 1, height};

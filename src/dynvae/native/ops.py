@@ -11,17 +11,22 @@ __all__ = ["ACTIVATIONS", "complex_gaussian_log_prob", "linear", "usable", "wort
 
 import ctypes
 import functools
+from contextvars import ContextVar
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from dynvae.native.build import library
+from dynvae.native.tracing import constant_when_traced
 
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu", "elu", "leaky_relu", "exp", "softplus")
 """The activations of :func:`linear`, in the order of the enumeration in ``vector.h``."""
 
 _SERIAL = 1 << 19  # multiply-adds below which a second thread costs more than it brings
+
+allowed: ContextVar[bool] = ContextVar("allowed", default=True)
+"""False where the caller wants PyTorch's own operators."""
 
 
 def usable(*tensors: Tensor | None) -> bool:
@@ -39,7 +44,8 @@ def usable(*tensors: Tensor | None) -> bool:
     if torch.compiler.is_compiling():
         return _available()
     return (
-        all(type(tensor) in _PLAIN for tensor in tensors)
+        allowed.get()
+        and all(type(tensor) in _PLAIN for tensor in tensors)
         and torch._C._functorch.peek_interpreter_stack() is None
         and torch._C._len_torch_dispatch_stack() == 0
         and torch.autograd.forward_ad._current_level < 0
@@ -50,8 +56,9 @@ def usable(*tensors: Tensor | None) -> bool:
 _PLAIN = (Tensor, torch.nn.Parameter, type(None))
 
 
+@constant_when_traced
 def _available() -> bool:
-    return library() is not None
+    return allowed.get() and library() is not None
 
 
 def worthwhile(rows: int, n: int, k: int, activation: str = "identity") -> bool:
