@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dynvae.errors import ConfigError
 from dynvae.nn import MLP, Recurrent, shift, time_mask
-from dynvae.recurrence import Builder, Program, carried, future, past, plain, run, run_frame
+from dynvae.recurrence import Builder, Program, carried, executor, future, past, plain, run, run_frame
 from dynvae.recurrence.program import Cell, Linear, Map, Product, Read, Sample
 from dynvae.recurrence.schedule import Loop, schedule
 
@@ -222,3 +223,24 @@ def test_reading_a_program() -> None:
     cell = Model().program().operations["rnn"]
     assert isinstance(cell, Cell)
     assert cell.state == ("rnn", "rnn.cell")
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("direction", ["forward", "both"])
+def test_segments_change_nothing(direction, lengths) -> None:
+    """Checkpointing keeps less and computes the same."""
+    model, x = Model(direction=direction, layers=2), frames()
+    valid = time_mask(torch.full((3,), 6) if lengths is None else lengths, 6)
+    found = []
+    for segment in (0, 1, 4):
+        with executor("plain", segment=segment):
+            head = run(model.program(), model, {"x": x}, {"head"}, lengths=lengths, every_state=True)["head"][valid]
+        found.append((head, *torch.autograd.grad(head.square().sum(), list(model.parameters()))))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-11, atol=1e-12)
+
+
+def test_settings_of_the_executor_are_checked() -> None:
+    for settings in ({"choice": "fast"}, {"choice": "auto", "gemm_dtype": "int4"}, {"choice": "auto", "segment": -1}):
+        with pytest.raises(ConfigError), executor(**settings):
+            pass

@@ -14,9 +14,11 @@ import torch
 from dynvae.cli.parsing import make_parser, nearest
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, PRESETS, build
+from dynvae.models.recursive import RecursiveDVAE, Use
 from dynvae.pretrained import bundled, load
 from dynvae.pretrained.names import locate
 from dynvae.pretrained.storage import CONFIG
+from dynvae.recurrence.text import describe as programs
 
 DESCRIPTION = """Equations, exact posterior, properties and size of the models of the zoo, or of saved models. Without a
 name: the table of the zoo's properties."""
@@ -24,6 +26,11 @@ name: the table of the zoo's properties."""
 PAPER = {"x_dim": 257, "z_dim": 16}
 """The setting that parameters are counted at: 32 ms windows at 16 kHz and 16 latent dimensions (Bie et al., 2021)."""
 
+PROGRAMS: dict[Use, str] = {
+    "inference": "inference",
+    "teacher-forced": "prior and likelihood, teacher forced",
+    "sampling": "ancestral sampling",
+}
 TICKS = {
     "autoregressive": "Autoregressive",
     "true_posterior": "True posterior",
@@ -154,6 +161,10 @@ def _page(record: dict[str, Any], model: DVAE) -> str:
         if isinstance(record.get(key), dict) and record[key]:
             items = "\n".join(f"{name}: {_plain(value)}" for name, value in record[key].items())
             lines += ["", f"{label}:", _indented(items)]
+    if isinstance(model, RecursiveDVAE):
+        lines += ["", "Computed so; what is not in a loop, for all frames at once:"]
+        for use, title in PROGRAMS.items():
+            lines += [f"  {title}", _indented(_indented(programs(model.schedule(use))))]
     return "\n".join([*lines, "", "LaTeX:", _indented(record["latex"]), _indented(record["exact_posterior_latex"])])
 
 

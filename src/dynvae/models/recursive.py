@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Declaration", "Recursion", "RecursiveDVAE", "State"]
+__all__ = ["Declaration", "Recursion", "RecursiveDVAE", "State", "Use"]
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -19,6 +19,9 @@ from dynvae.models.pieces import elbo_in_pieces
 from dynvae.recurrence import Builder, Program, carried, run, run_frame
 from dynvae.recurrence.program import Map, Operation, Read, Sample, Signal
 from dynvae.recurrence.schedule import Stage, schedule
+
+Use = Literal["inference", "teacher-forced", "generation", "sampling"]
+"""What a model's program is run for."""
 
 
 class State(NamedTuple):
@@ -165,7 +168,7 @@ class RecursiveDVAE(DVAE):
             head=_head(generation.program),
         )
 
-    def schedule(self, use: Literal["inference", "teacher-forced", "generation", "sampling"]) -> tuple[Stage, ...]:
+    def schedule(self, use: Use) -> tuple[Stage, ...]:
         """What is done, in which order: the posterior; prior and likelihood given z and x, or fed with the own means.
 
         Args:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dynvae.errors import ConfigError
+from dynvae.native import ops
 from dynvae.recurrence import compiled, plain, products
+from dynvae.recurrence.segments import segment_frames
 
 Choice = Literal["auto", "plain", "compiled"]
 
@@ -23,18 +25,21 @@ _choice: ContextVar[str | None] = ContextVar("executor", default=None)
 
 
 @contextmanager
-def executor(choice: Choice, *, gemm_dtype: Literal["float32", "bf16"] = "float32") -> Iterator[None]:
+def executor(choice: Choice, *, gemm_dtype: Literal["float32", "bf16"] = "float32", segment: int = 0) -> Iterator[None]:
     """Run programs by the executor ``"plain"``, ``"compiled"`` (where it can) or ``"auto"`` within a block.
 
     Outside any block, the environment variable ``DYNVAE_EXECUTOR`` says which; it is ``"auto"`` if not set.
+    ``"plain"`` keeps to PyTorch's operators for the likelihood, too.
 
     Args:
         choice: the executor.
         gemm_dtype: ``"bf16"`` lets the compiled one round the factors of large products to bfloat16, which is
             faster where the processor multiplies bfloat16 and moves gradients by some 1e-3.
+        segment: let loops keep only what is needed every so many frames, and compute the rest again in the backward
+            pass: less memory for long sequences; 0 keeps everything.
 
     Raises:
-        ConfigError: there is no such executor or precision.
+        ConfigError: there is no such executor or precision, or the segment is negative.
 
     Example:
         >>> import torch
@@ -47,12 +52,20 @@ def executor(choice: Choice, *, gemm_dtype: Literal["float32", "bf16"] = "float3
         raise ConfigError(f"there is no executor '{choice}'; there are auto, plain, compiled")
     if gemm_dtype not in ("float32", "bf16"):
         raise ConfigError(f"there is no gemm_dtype '{gemm_dtype}'; there are float32, bf16")
-    tokens = _choice.set(choice), products.gemm_dtype.set(gemm_dtype)
+    if segment < 0:
+        raise ConfigError(f"a segment has some frames, not {segment}")
+    kernels = _within(ops.allowed, choice != "plain")
+    with kernels, _within(_choice, choice), _within(products.gemm_dtype, gemm_dtype), _within(segment_frames, segment):
+        yield
+
+
+@contextmanager
+def _within(variable: ContextVar[Any], value: object) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _choice.reset(tokens[0])
-        products.gemm_dtype.reset(tokens[1])
+        variable.reset(token)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["carried", "run", "run_frame"]
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -19,6 +20,7 @@ from dynvae.recurrence.choice import Executor, choose
 from dynvae.recurrence.functions import FUNCTIONS
 from dynvae.recurrence.program import Cell, Dropout, Last, Linear, Map, Mask, Program, Read, Sample, Signal
 from dynvae.recurrence.schedule import Loop, lowered, schedule
+from dynvae.recurrence.segments import in_segments, segment_frames
 
 
 def run(
@@ -58,7 +60,10 @@ def run(
         if isinstance(stage, Loop):
             inputs = {name: values.over_time(name) for name in stage.inputs}
             before = {name: values.before(name, size) for name, size in stage.carried.items()}
-            values.now |= executor.run_loop(stage, inputs, parameters, before, lengths)
+            run_loop, frames = executor.run_loop, segment_frames.get()
+            if frames and torch.is_grad_enabled():
+                run_loop = partial(in_segments, run_loop, frames=frames)
+            values.now |= run_loop(stage, inputs, parameters, before, lengths)
         elif isinstance(stage, Cell):
             given = {name: values.initial[name] for name in stage.state if name in values.initial}
             before = {name: values.before(name, stage.width) for name in stage.state} if given else {}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dynvae import __version__
+from dynvae import __version__, native
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?([^;]*);.*extra\s*==\s*['\"](\w+)['\"]")
 _NOT_FOR_USERS = {"all", "dev"}
@@ -70,6 +70,7 @@ def environment() -> dict[str, Any]:
             "capability": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
         },
+        "kernels": str(native.status()),
         "memory_gib": _memory(),
         "devices": devices,
         "variables": {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ},
@@ -105,6 +106,7 @@ def describe(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("system", facts["platform"]),
         ("processor", f"{cpu['name']}, {cpu['usable']} of {cpu['cores']} cores usable, {cpu['capability']}"),
         ("threads", ", ".join([str(cpu["threads"]), *(f"{k}={v}" for k, v in facts["variables"].items())])),
+        ("executor", f"{'compiled' if native.library() else 'plain; compiled kernels'}: {facts['kernels']}"),
         ("memory", "unknown" if facts["memory_gib"] is None else f"{facts['memory_gib']} GiB"),
         ("devices", ", ".join(["cpu", *facts["devices"]])),
     ]

@@ -45,6 +45,11 @@ class TrainConfig:
             stops early.
         save_minutes: minutes between checkpoints for --resume.
         seed: of weights, crops, order, noise and dropout.
+        truncate: frames that the gradient flows through at a time, for sequences too long to keep (truncated
+            back-propagation); 0 is all of them.
+        segment: frames after which loops keep their state, what is between being computed twice; 0 keeps everything.
+        executor: what runs the recursions: compiled, plain, or auto, which is compiled where that can be.
+        gemm_dtype: bf16 lets the compiled executor round the factors of large products to bfloat16.
         workers: processes that prepare crops; 0 does it in the training process.
         threads: threads of one process on the CPU; torch's default if none.
     """
@@ -76,6 +81,10 @@ class TrainConfig:
     patience: int = 20
     save_minutes: float = 2.0
     seed: int = 0
+    truncate: int = 0
+    segment: int = 0
+    executor: Literal["auto", "plain", "compiled"] = "auto"
+    gemm_dtype: Literal["float32", "bf16"] = "float32"
     workers: int = 0
     threads: int | None = None
 
@@ -84,7 +93,8 @@ class TrainConfig:
         for name in positive:
             _demand(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
         natural = ("weight_decay", "warmup_steps", "clip", "beta", "kl_start", "kl_warmup", "free_bits",
-                   "free_running_start", "patience", "save_minutes", "seed", "workers")  # fmt: skip
+                   "free_running_start", "patience", "save_minutes", "seed", "truncate", "segment",
+                   "workers")  # fmt: skip
         for name in natural:
             _demand(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
         _demand(0 <= self.free_running <= 1, "free_running", "is a probability", self.free_running)

@@ -15,6 +15,7 @@ from dynvae.audio import FrontEnd
 from dynvae.data import Waves, spectra
 from dynvae.errors import ConfigError, DynvaeError
 from dynvae.models.base import DVAE, ELBO, Latents
+from dynvae.recurrence import executor
 from dynvae.training.config import TrainConfig
 from dynvae.training.objective import elbo_loss
 from dynvae.training.streams import Plan, seeded, stream_seed
@@ -131,7 +132,9 @@ class Training(pl.LightningModule):
         generator = seeded(self.device, settings.seed, "noise", step)
         noise = self._noise(x, generator)
         free_running = settings.free_running_at(epoch)
-        elbo = self.model.elbo(x, lengths, noise=noise, generator=generator, free_running=free_running)
+        cut = {"truncate": settings.truncate} if settings.truncate else {}  # not every model takes it
+        with executor(settings.executor, gemm_dtype=settings.gemm_dtype, segment=settings.segment):
+            elbo = self.model.elbo(x, lengths, noise=noise, generator=generator, free_running=free_running, **cut)
         loss = elbo_loss(
             elbo, kl_weight=settings.beta * settings.kl_weight(epoch), free_bits=settings.free_bits, total=self._total
         )
@@ -213,7 +216,8 @@ class Training(pl.LightningModule):
         """With the same noise each time, so that validations compare."""
         number = index * self.trainer.world_size + self.global_rank
         generator = seeded(self.device, self.settings.seed, "validation", number)
-        return model.elbo(*batch, generator=generator, free_running=free_running)
+        with executor(self.settings.executor):
+            return model.elbo(*batch, generator=generator, free_running=free_running)
 
     def verdict(self) -> Verdict:
         """What the validation found, over all processes."""
