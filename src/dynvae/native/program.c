@@ -142,19 +142,26 @@ static void enter_frame(struct share *s, long done) {
 struct rest {
     struct view products, drive; /* without data where there are none */
     const float *bias;
+    long ahead; /* from the drive at this frame to that at the next: rows too short for the processor to foresee */
 };
 
 static struct rest rest_of(const struct share *s, long index) {
     const struct step *step = s->p->steps + index;
     struct rest rest = {.bias = s->bias[index]};
     if (step->count) rest.products = value_at(s, step->out, s->t);
-    if (step->drive >= 0) rest.drive = value_at(s, step->drive, s->t);
+    if (step->drive >= 0) {
+        rest.drive = value_at(s, step->drive, s->t);
+        rest.ahead = s->p->variables[step->drive].time * (s->p->backward ? -1 : 1);
+    }
     return rest;
 }
 
 INLINE vf sum_of(struct rest rest, long r, long j, long m) {
     vf x = rest.products.data ? cell_of(rest.products, r, j, m) : vf_set(0);
-    if (rest.drive.data) x += cell_of(rest.drive, r, j, m);
+    if (rest.drive.data) {
+        x += cell_of(rest.drive, r, j, m);
+        __builtin_prefetch(rest.drive.data + r * rest.drive.stride + j + rest.ahead);
+    }
     if (rest.bias) x += get(rest.bias + j, m);
     return x;
 }
@@ -245,8 +252,10 @@ static void lstm_backward(const struct share *s, const struct step *step) {
     const struct view gates = value_at(s, step->gates, s->t), cell = value_at(s, step->cell, s->t);
     const struct view from_out = gradient_at(s, step->out, s->t), from_cell = gradient_at(s, step->cell, s->t);
     const struct view to = gradient_of(s, reads[0], accumulate[0]);
+    const long ahead = s->p->variables[step->gates].time * (s->p->backward ? 1 : -1); /* to what comes next */
     EACH_ROW(s) EACH_COLUMN(width) {
         const float *gate = gates.data + r * gates.stride + j;
+        for (int i = 0; i < 4; i++) __builtin_prefetch(gate + i * width + ahead);
         const vf into = get(gate, m), keep = get(gate + width, m), candidate = get(gate + 2 * width, m);
         const vf show = get(gate + 3 * width, m), squashed = vf_tanh(cell_of(cell, r, j, m));
         const vf d_out = cell_of(from_out, r, j, m);
