@@ -357,6 +357,17 @@ def test_the_plain_executor_in_double_precision():
         assert torch.autograd.gradcheck(run, leaves)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"), [("drive", (5, 5, 12)), ("drive", (5, 6, 11)), ("w", (12, 2)), ("w", (11, 3))]
+)
+def test_a_wrong_size_is_refused(name, shape):
+    case = Case(*lstm(3))
+    (case.inputs if name in case.inputs else case.weights)[name] = torch.zeros(shape)
+    case.inputs = {"first": torch.zeros(5, 6, 1), **case.inputs}
+    with pytest.raises(ValueError, match=f"'{name}' is"):
+        compiled.run_loop(case.loop, case.inputs, case.weights.__getitem__, case.initial, None)
+
+
 def test_a_second_derivative_is_refused():
     case = Case(*lstm(3))
     w = case.weights["w"].requires_grad_()

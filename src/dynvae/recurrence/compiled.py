@@ -113,6 +113,7 @@ def _forward(
 ) -> list[Tensor]:
     """The returned variables, (batch, time, width), and where all are kept the internal ones, (time, batch, width)."""
     layout = by_handle(handle)
+    _check(layout, tensors, lengths, batch, frames)
     returned, internal = _room(layout, tensors, batch, frames, keep)
     tensors = [_with_unit_stride(x) for x in tensors]
     numbers = array("q")
@@ -121,6 +122,19 @@ def _forward(
         numbers.extend(_NO_GRADIENT)
     _call("program_forward", layout, tensors, numbers, layout.arrays[0], {}, lengths, batch, frames)
     return returned + internal if keep else returned
+
+
+def _check(layout: Layout, tensors: Sequence[Tensor], lengths: Tensor | None, batch: int, frames: int) -> None:
+    """Nothing may be read beyond its end."""
+    inputs, states = len(layout.inputs), len(layout.inputs) + len(layout.carried)
+    for index, (x, (rows, columns)) in enumerate(zip(tensors, layout.sizes, strict=True)):
+        outer = (batch, frames) if index < inputs else (batch,) if index < states else (rows,) if rows else ()
+        *shape, size = x.shape
+        if tuple(shape) != outer or size < columns:
+            name = layout.arguments[index]
+            raise ValueError(f"'{name}' is {tuple(x.shape)}, where the loop needs {(*outer, columns)}")
+    if lengths is not None and lengths.shape != (batch,):
+        raise ValueError(f"the lengths are {tuple(lengths.shape)}, where there are {batch} sequences")
 
 
 def _room(

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["STEP_SIZE", "Layout", "WayBack", "by_handle", "layout_of"]
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -97,6 +97,7 @@ class Layout:
         returned: the variables that a run gives: those needed outside, and the carried ones.
         internal: the others that it computes; of them, ``passing`` are not read on the way back.
         widths: of all variables, in the order of their numbers; zero for the inputs, which tell themselves.
+        sizes: for each of the ``arguments``, what it has at least: rows, if it is a weight, and columns.
         arrays: the structures step, product and read.
     """
 
@@ -114,6 +115,7 @@ class Layout:
         self.biases = tuple(name for step in linear for name in step.biases)
         self.parameters = tuple(dict.fromkeys(self.weights + self.biases))
         self.arguments = (*self.inputs, *(f"initial.{name}" for name in self.carried), *self.parameters)
+        self.sizes = self._sizes(reads, linear, computed)
         self.products = sum(step.width * product.read.width for step in linear for product in step.products)
 
         outs = {step.out for step in self.steps}
@@ -136,6 +138,18 @@ class Layout:
         self.passing = self.deferred - set(self.gates.values())
         self.arrays = self._arrays()
         self._ways: dict[tuple[bool, ...], WayBack] = {}
+
+    def _sizes(
+        self, reads: Sequence[Read], linear: Sequence[Linear], computed: Mapping[str, int]
+    ) -> tuple[tuple[int, int], ...]:
+        least: dict[str, tuple[int, int]] = {f"initial.{name}": (0, computed[name]) for name in self.carried}
+        of_reads = ((read.name, 0, read.stop) for read in reads)
+        of_weights = ((p.weight, step.width, p.column + p.read.width) for step in linear for p in step.products)
+        of_biases = ((name, 0, step.width) for step in linear for name in step.biases)
+        for name, rows, columns in (*of_reads, *of_weights, *of_biases):
+            before = least.get(name, (0, 0))
+            least[name] = max(rows, before[0]), max(columns, before[1])
+        return tuple(least[name] for name in self.arguments)
 
     def _arrays(self) -> tuple[array[int], array[int], array[int]]:
         number = {name: index for index, name in enumerate(self.widths)}
