@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynvae.distributions import ComplexGaussian, bound_log_variance
-from dynvae.native import library, ops
+from dynvae.native import Status, library, ops
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the compiled kernels are not available")
 
@@ -254,11 +254,23 @@ def test_unusable_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not ops.usable(leaf(3))
 
 
-def test_worthwhile_grows_with_size() -> None:
+def test_worthwhile_grows_with_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "status", lambda: Status(True, isa="AVX2", threads=True))
     assert not ops.worthwhile(1, 513, 256)
     assert not ops.worthwhile(1000, 4, 4)
     assert ops.worthwhile(6400, 513, 256)
-    assert ops.worthwhile(512, 128, 128, "tanh")
+    assert not ops.worthwhile(512, 128, 64)
+    assert ops.worthwhile(512, 128, 64, "tanh")
+
+
+@pytest.mark.parametrize("isa", ["", "SSE2", "generic"])
+def test_not_worthwhile_without_the_means(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "status", lambda: Status(bool(isa), isa=isa, threads=True))
+    assert not ops.worthwhile(6400, 513, 256)
+    monkeypatch.setattr(ops, "status", lambda: Status(True, isa="AVX-512"))
+    assert ops.worthwhile(6400, 513, 256)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert not ops.worthwhile(6400, 513, 256)
 
 
 class Network(nn.Module):

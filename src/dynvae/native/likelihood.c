@@ -23,12 +23,15 @@ INLINE void add_bins(struct sums *s, vf v, vf p) {
 static float frame_log_prob(const float *raw, const float *power, long n, float floor, float limit) {
     struct sums s = {.product = vf_set(1)};
     long j = 0;
+    vf ratios = {0}; /* of the parts before: a sum of sums rounds less */
     while (j + LANES <= n) {
         const long stop = n - j < FACTORS * LANES ? n : j + FACTORS * LANES;
         for (; j + LANES <= stop; j += LANES)
             add_bins(&s, variance(vf_load(raw + j), limit) + floor, vf_load(power + j));
         s.logs += vf_log(s.product);
         s.product = vf_set(1);
+        ratios += s.ratios;
+        s.ratios = vf_set(0);
     }
     if (j < n) {
         vf v = variance(vf_load_part(raw + j, n - j), limit) + floor, one = vf_set(1);
@@ -38,7 +41,7 @@ static float frame_log_prob(const float *raw, const float *power, long n, float 
     }
     double total = n * 1.1447298858494002; /* log(pi) */
     for (int i = 0; i < LANES; i++)
-        total += (double)s.logs[i] + s.ratios[i] + s.exponents[i] * 0.6931471805599453;
+        total += (double)s.logs[i] + ratios[i] + s.ratios[i] + s.exponents[i] * 0.6931471805599453;
     return (float)-total;
 }
 

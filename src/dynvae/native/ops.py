@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from dynvae.native.build import library
+from dynvae.native.build import library, status
 from dynvae.native.tracing import constant_when_traced
 
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu", "elu", "leaky_relu", "exp", "softplus")
@@ -68,7 +68,14 @@ def worthwhile(rows: int, n: int, k: int, activation: str = "identity") -> bool:
     one core with AVX-512 (one multiplier: where PyTorch's own product is nearly as fast), forward and backward
     together break even at 2^22 multiply-adds with an activation, and at 2^25 without.
     """
-    return rows >= 32 and rows * n * k >= 1 << (25 if activation == "identity" else 22)
+    return rows >= 32 and rows * n * k >= 1 << (25 if activation == "identity" else 22) and _fast()
+
+
+@constant_when_traced
+def _fast() -> bool:
+    """Whether the processor's multiply-add and all threads are in use: PyTorch's products have them in any case."""
+    found = status()
+    return found.isa in ("AVX-512", "AVX2", "NEON") and (found.threads or torch.get_num_threads() == 1)
 
 
 def linear(
