@@ -335,8 +335,8 @@ class LosesThePath(SRNN):
 class TwoLikelihoods(SRNN):
     """The likelihood is not that of the bound."""
 
-    def likelihood(self, latents, x, lengths=None):
-        return ComplexGaussian(super().likelihood(latents, x, lengths).log_variance + 1)
+    def likelihood(self, latents, x, lengths=None, seen=None):
+        return ComplexGaussian(super().likelihood(latents, x, lengths, seen).log_variance + 1)
 
 
 @breaks("check_step_equals_parallel")

@@ -10,7 +10,7 @@ bounds, sampling and resynthesis are written here, from those alone.
 
 from __future__ import annotations
 
-__all__ = ["DVAE", "ELBO", "Frame", "Generated", "Latents", "Posterior"]
+__all__ = ["DVAE", "ELBO", "Continued", "Frame", "Generated", "Latents", "Posterior"]
 
 import functools
 import inspect
@@ -34,7 +34,8 @@ from dynvae.distributions import (
     standard_normal,
 )
 from dynvae.errors import ConfigError
-from dynvae.models.values import ELBO, Frame, Generated, Latents, Posterior
+from dynvae.models.states import expand_state
+from dynvae.models.values import ELBO, Continued, Frame, Generated, Latents, Posterior
 from dynvae.nn import time_mask
 
 Mode = Literal["teacher-forced", "generation"]
@@ -45,7 +46,7 @@ class DVAE(nn.Module, ABC):
 
     A member gives :meth:`posterior`, :meth:`prior` and :meth:`likelihood` for whole sequences, and :meth:`start`,
     :meth:`step_prior`, :meth:`step_likelihood` and :meth:`advance` for generation frame by frame. It then has
-    :meth:`elbo`, :meth:`iwae`, :meth:`resynthesize`, :meth:`step` and :meth:`sample`.
+    :meth:`elbo`, :meth:`iwae`, :meth:`resynthesize`, :meth:`step`, :meth:`sample` and :meth:`generate`.
 
     Tensors are ``(batch, time, feature)``; ``lengths``, ``(batch,)``, tells how many frames of each sequence are
     valid (all, by default), and what stands in the padding changes nothing. Randomness comes from ``generator``
@@ -151,8 +152,21 @@ class DVAE(nn.Module, ABC):
         """p(z_t | z_1:t-1, x_1:t-1, w) at every t at once, batch shape ``(batch, time)``."""
 
     @abstractmethod
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        """p(x_t | z_1:t, x_1:t-1, w) at every t at once, batch shape ``(batch, time)``."""
+    def likelihood(
+        self,
+        latents: Latents,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        seen: Mapping[str, Tensor] | None = None,
+    ) -> Distribution:
+        """p(x_t | z_1:t, x_1:t-1, w) at every t at once, batch shape ``(batch, time)``.
+
+        Args:
+            latents: values of the latents.
+            x: ``(batch, time, x_dim)``.
+            lengths: ``(batch,)``.
+            seen: what the posterior has computed of the same x (:attr:`Posterior.seen`), to be used again.
+        """
 
     @abstractmethod
     def start(self, batch: int, w: Tensor | None = None) -> Any:
@@ -170,6 +184,13 @@ class DVAE(nn.Module, ABC):
     def advance(self, state: Any, z: Tensor, x: Tensor) -> Any:
         """The state before the next frame, once z_t ``(batch, z_dim)`` and x_t ``(batch, x_dim)`` are past."""
 
+    def observe(self, state: Any, z: Tensor, x: Tensor) -> Any:
+        """The state after several known frames, ``(batch, time, z_dim)`` and ``(batch, time, x_dim)``."""
+        for t in range(x.shape[1]):
+            _, state = self.step_likelihood(state, z[:, t])
+            state = self.advance(state, z[:, t], x[:, t])
+        return state
+
     def generative(
         self,
         latents: Latents,
@@ -185,7 +206,7 @@ class DVAE(nn.Module, ABC):
             lengths: ``(batch,)``.
             seen: what the posterior has computed of the same x (:attr:`Posterior.seen`), to be used again.
         """
-        return self.prior(latents, x, lengths), self.likelihood(latents, x, lengths)
+        return self.prior(latents, x, lengths), self.likelihood(latents, x, lengths, seen)
 
     # ---- what every member has -----------------------------------------------------------------------------------
 
@@ -306,16 +327,24 @@ class DVAE(nn.Module, ABC):
         """
         if mode not in ("teacher-forced", "generation"):
             raise ConfigError(f"there is no mode '{mode}'; there are teacher-forced, generation")
+        x, _, ragged, _ = self._prepare(x, lengths)
+        posterior = self.posterior(x, ragged, noise=self._noise(x, latents, noise, generator))
+        past = self._fed_back(posterior.latents, x, float(mode == "generation"), generator)
+        seen = posterior.seen if past is x else None
+        return self.likelihood(posterior.latents, past, ragged, seen)
+
+    def _noise(self, x: Tensor, latents: str, noise: Latents | None, generator: torch.Generator | None) -> Latents:
+        """The noise that makes a sample of the posterior, or its mean.
+
+        Raises:
+            ConfigError: what to take of the posterior is unknown.
+        """
         if latents not in ("sample", "mean"):
             raise ConfigError(f"the latents can be sample or mean, not '{latents}'")
-        x, _, ragged, _ = self._prepare(x, lengths)
         noise = self.draw_noise(x.shape[0], x.shape[1], generator) if noise is None else noise
         if latents == "mean":
             noise = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
-        posterior = self.posterior(x, ragged, noise=noise)
-        past = self._fed_back(posterior.latents, x, float(mode == "generation"), generator)
-        seen = posterior.seen if past is x else None
-        return self.generative(posterior.latents, past, ragged, seen)[1]
+        return noise
 
     def step(
         self, state: Any, *, z: Tensor | None = None, x: Tensor | None = None, generator: torch.Generator | None = None
@@ -355,8 +384,7 @@ class DVAE(nn.Module, ABC):
         Raises:
             ConfigError: the feedback is unknown, or there is nothing to draw.
         """
-        if feedback not in ("sample", "mean"):
-            raise ConfigError(f"the feedback can be sample or mean, not '{feedback}'")
+        _check_feedback(feedback)
         if n < 1 or length < 1:
             raise ConfigError(f"there must be at least one sequence of one frame, not {n} of {length}")
         w = None
@@ -370,17 +398,23 @@ class DVAE(nn.Module, ABC):
         state = self.start(n, w)
         if not self.causal:
             return self._sample_all_at_once(state, n, length, w, generator, feedback)
-        xs, means, zs = [], [], []
+        x, mean, z = self._sample_on(state, length, generator, feedback)
+        return Generated(x, mean, Latents(z, w))
+
+    def _sample_on(
+        self, state: Any, length: int, generator: torch.Generator | None, feedback: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Ancestral sampling from a state on: x, its means and z, ``(batch, length, feature)``."""
+        frames = []
         for _ in range(length):
             z = draw(self.step_prior(state), generator)
             likelihood, state = self.step_likelihood(state, z)
             mean = likelihood.mean
             x = mean if feedback == "mean" else draw(likelihood, generator)
             state = self.advance(state, z, x)
-            xs.append(x)
-            means.append(mean)
-            zs.append(z)
-        return Generated(torch.stack(xs, 1), torch.stack(means, 1), Latents(torch.stack(zs, 1), w))
+            frames.append((x, mean, z))
+        x, mean, z = (torch.stack(kind, 1) for kind in zip(*frames, strict=True))
+        return x, mean, z
 
     def _sample_all_at_once(
         self, state: Any, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
@@ -396,6 +430,54 @@ class DVAE(nn.Module, ABC):
         likelihood = self.likelihood(latents, nothing.unsqueeze(1).expand(-1, length, -1))
         x = likelihood.mean if feedback == "mean" else draw(likelihood, generator)
         return Generated(x, likelihood.mean, latents)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prefix: Tensor,
+        horizon: int,
+        *,
+        samples: int = 1,
+        latents: Literal["sample", "mean"] = "mean",
+        feedback: Literal["mean", "sample"] = "mean",
+        generator: torch.Generator | None = None,
+    ) -> Continued:
+        """Go on from the beginnings of sequences: ``samples`` continuations of each, by ancestral sampling.
+
+        A beginning is encoded once, alone: the posterior of its latents sees no frame of what follows. With them and
+        its frames the state is brought to its end, and then copied.
+
+        Args:
+            prefix: the beginnings, ``(batch, time, x_dim)``, all of one length.
+            horizon: number of frames to draw.
+            samples: number of continuations of each.
+            latents: those of the prefix are the posterior's ``"mean"`` along its recursion, or one ``"sample"``.
+            feedback: what is fed back, and returned as x: the likelihood's ``"mean"`` or a ``"sample"``.
+            generator: where everything is drawn from.
+
+        Raises:
+            ConfigError: the decoder sees future latents, so that no frame can be drawn before the last; an option is
+                unknown, or there is nothing to draw.
+
+        Example:
+            >>> from dynvae.models import SRNN
+            >>> SRNN(5, 2).generate(torch.ones(3, 10, 5), horizon=4, samples=7).x.shape
+            torch.Size([3, 7, 4, 5])
+        """
+        if not self.causal:
+            raise ConfigError(
+                f"this {type(self).__name__} cannot continue a sequence: the likelihood of a frame sees latents of "
+                f"later ones ('{self.dependencies.likelihood}'); take a causal model, or sample() whole sequences"
+            )
+        _check_feedback(feedback)
+        if horizon < 1 or samples < 1:
+            raise ConfigError(f"there must be at least one sample of one frame, not {samples} of {horizon}")
+        prefix, *_ = self._prepare(prefix, None)
+        known = self.posterior(prefix, noise=self._noise(prefix, latents, None, generator)).latents
+        state = self.observe(self.start(len(prefix), known.w), known.z, prefix)
+        drawn = self._sample_on(expand_state(state, samples), horizon, generator, feedback)
+        x, mean, z = (frames.unflatten(0, (-1, samples)) for frames in drawn)
+        return Continued(x, mean, z, known)
 
     def _prepare(
         self, x: Tensor, lengths: Tensor | None, samples: int = 1
@@ -433,7 +515,7 @@ class DVAE(nn.Module, ABC):
             return x
         own = self._own_frames(x, free_running, generator) if free_running < 1 else None
         with torch.no_grad():
-            state = self.start(x.shape[0], latents.w)
+            state = self._start_along(x.shape[0], latents.w)
             past = []
             for t in range(x.shape[1]):
                 z = latents.z[:, t]
@@ -444,11 +526,20 @@ class DVAE(nn.Module, ABC):
                 past.append(frame)
             return torch.stack(past, 1)
 
+    def _start_along(self, batch: int, w: Tensor | None) -> Any:
+        """:meth:`start` for a run along latents that are known: nobody will ask for their prior."""
+        return self.start(batch, w)
+
     @staticmethod
     def _own_frames(x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
         """Where the own mean is fed back, ``(batch, time, 1)``: each frame with this probability."""
         uniform = torch.rand(x.shape[:2], generator=generator, device=x.device, dtype=x.dtype)
         return (uniform < free_running).unsqueeze(-1)
+
+
+def _check_feedback(feedback: str) -> None:
+    if feedback not in ("sample", "mean"):
+        raise ConfigError(f"the feedback can be sample or mean, not '{feedback}'")
 
 
 def _check_lengths(lengths: Tensor, batch: int, time: int) -> int:

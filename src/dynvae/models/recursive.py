@@ -230,8 +230,14 @@ class RecursiveDVAE(DVAE):
     def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
         return self._prior(self._run((self.prior_law,), latents, x, lengths, None), latents)
 
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self._likelihood(self._run(("likelihood",), latents, x, lengths, None))
+    def likelihood(
+        self,
+        latents: Latents,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        seen: Mapping[str, Tensor] | None = None,
+    ) -> Distribution:
+        return self._likelihood(self._run(("likelihood",), latents, x, lengths, seen))
 
     def generative(
         self,
@@ -239,18 +245,9 @@ class RecursiveDVAE(DVAE):
         x: Tensor,
         lengths: Tensor | None = None,
         seen: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Distribution, Distribution]:
-        return self.generate(latents, x, lengths, seen)
-
-    def generate(
-        self,
-        latents: Latents,
-        x: Tensor,
-        lengths: Tensor | None,
-        seen: Mapping[str, Tensor] | None = None,
         initial: Mapping[str, Tensor] | None = None,
     ) -> tuple[Distribution, Distribution]:
-        """Prior and likelihood with other values of variables at the ends than zero."""
+        """Prior and likelihood together, with other values of variables at the ends than zero, if given."""
         values = self._run((self.prior_law, "likelihood"), latents, x, lengths, seen, initial)
         return self._prior(values, latents), self._likelihood(values)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["LinearGaussianDVAE", "expected_elbo"]
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -124,7 +125,13 @@ class LinearGaussianDVAE(DVAE):
         with full_precision(latents.z):
             return MultivariateNormal(shift(latents.z) @ self.transition.mT, scale_tril=scale, validate_args=False)
 
-    def likelihood(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
+    def likelihood(
+        self,
+        latents: Latents,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        seen: Mapping[str, Tensor] | None = None,
+    ) -> Distribution:
         with full_precision(latents.z):
             return self.observation(latents.z @ self.emission.mT)
 
