@@ -151,7 +151,7 @@ def _bind_linear(step: Linear, parameters: Parameters) -> Step:
     drive = None if step.drive is None else Read(step.drive, 0, step.width)
 
     def linear(read: Callable[[Read], Tensor]) -> Tensor:
-        total = bias if drive is None else read(drive)
+        total = bias if drive is None else read(drive) if bias is None else read(drive) + bias
         for source, weight in products:
             value = read(source)
             total = value @ weight if total is None else torch.addmm(total, value, weight)
