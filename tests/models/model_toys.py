@@ -34,8 +34,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "v_dim": 2, "x_hidden": (6,), "v_rnn": 4, "v_hidden": (5,), "z_rnn": 4, "z_hidden": (5,), "encoder_rnn": 4,
         "prior_rnn": 4, "decoder_hidden": (6,),
     },
+    "hit": {"w_dim": 1, "model_dim": 4, "layers": 1, "heads": 2, "feed_forward": 5, "w_rnn": 3},
 }  # fmt: skip
 SMALL["rvae-causal"] = SMALL["rvae"]
+SMALL |= dict.fromkeys(("light", "light-reported", "light-inv-s", "light-inv-s-nr"), SMALL["hit"])
 
 
 def bare(name: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from model_toys import SMALL, small
 from torch import Tensor
 
 from dynvae.errors import ConfigError
+from dynvae.models.recursive import RecursiveDVAE
 
-CUTTABLE = [name for name in SMALL if name not in ("kvae", "dsae")]
+CUTTABLE = [name for name in SMALL if name not in ("kvae", "dsae") and isinstance(small(name), RecursiveDVAE)]
 
 
 def pieces_and_whole(name: str, frames: int, lengths: Tensor | None, free_running: float = 0.0):

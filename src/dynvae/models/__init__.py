@@ -15,9 +15,12 @@ __all__ = [
     "VAE",
     "VRNN",
     "ZOO",
+    "Continued",
     "Frame",
     "Generated",
+    "HiTDVAE",
     "Latents",
+    "LigHTDVAE",
     "Posterior",
     "build",
 ]
@@ -26,9 +29,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from dynvae.errors import ConfigError
-from dynvae.models.base import DVAE, ELBO, Frame, Generated, Latents, Posterior
+from dynvae.models.base import DVAE, ELBO, Continued, Frame, Generated, Latents, Posterior
 from dynvae.models.dkf import DKF
 from dynvae.models.dsae import DSAE
+from dynvae.models.hit import HiTDVAE, LigHTDVAE
 from dynvae.models.kvae import KVAE
 from dynvae.models.rvae import RVAE
 from dynvae.models.srnn import SRNN
@@ -37,13 +41,17 @@ from dynvae.models.vae import VAE
 from dynvae.models.vrnn import VRNN
 
 ZOO: dict[str, type[DVAE]] = {
-    "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE
+    "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE,
+    "hit": HiTDVAE, "light": LigHTDVAE,
 }  # fmt: skip
 """The classes by name: the only ones that a configuration file can name."""
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in ZOO},
     "rvae-causal": ("rvae", {"causal": True}),
+    "light-reported": ("light", {"projection": True}),
+    "light-inv-s": ("light", {"ablation": "inv-s"}),
+    "light-inv-s-nr": ("light", {"ablation": "inv-s-nr"}),
 }
 """Named settings, as (class, arguments): the rows of the benchmark table."""
 

@@ -162,7 +162,7 @@ class KVAE(RecursiveDVAE):
         state = super().start(batch, w)
         covariance = self._initial_covariance().expand(batch, -1, -1)
         mean = self.weight.new_zeros(batch, covariance.shape[-1])
-        return state._replace(extra=_Predicted(mean, covariance, self._mix(state.now["mixture_net"])))
+        return state._replace(extra=_Predicted(mean, covariance, self._matrices(state)))
 
     def step_prior(self, state: State) -> MultivariateNormal:
         return emission_law(*state.extra)
@@ -174,5 +174,12 @@ class KVAE(RecursiveDVAE):
     def advance(self, state: State, z: Tensor, x: Tensor) -> State:
         after = super().advance(state, z, x)
         _, mean, covariance = condition(state.extra.mean, state.extra.covariance, z, state.extra.matrices)
-        matrices = self._mix(after.now["mixture_net"])
+        matrices = self._matrices(after)
         return after._replace(extra=_Predicted(*predict(mean, covariance, z, matrices), matrices))
+
+    def _matrices(self, state: State) -> LinearGaussian:
+        """Those of a state's frame, one of each for every sequence."""
+        mixed = self._mix(state.now["mixture_net"])
+        batch = mixed.transition.shape[0]
+        Q, R = (noise.expand(batch, -1, -1) for noise in (mixed.transition_noise, mixed.emission_noise))
+        return mixed._replace(transition_noise=Q, emission_noise=R)

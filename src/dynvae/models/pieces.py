@@ -122,7 +122,7 @@ def _terms(
     initial = _ends(of_posterior, model.looks_ahead, start, start + size, left)
     posterior = model.infer(x, lengths, noise=noise, initial=initial)
     initial = _ends(of_generation, model.looks_ahead, start, start + size, left)
-    prior, likelihood = model.generate(posterior.latents, past, lengths, initial=initial)
+    prior, likelihood = model.generative(posterior.latents, past, lengths, initial=initial)
     log_likelihood, kl = likelihood.log_prob(x), kl_per_dimension(posterior.z, prior)
     if lengths is not None:
         valid = time_mask(lengths, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ELBO", "Frame", "Generated", "Latents", "Posterior"]
+__all__ = ["ELBO", "Continued", "Frame", "Generated", "Latents", "Posterior"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +56,22 @@ class Generated(NamedTuple):
     x: Tensor
     mean: Tensor
     latents: Latents
+
+
+class Continued(NamedTuple):
+    """Several continuations of each of a batch of sequences.
+
+    Attributes:
+        x: what was drawn and fed back, ``(batch, samples, horizon, x_dim)``.
+        mean: E[x_t | ...] of the same frames.
+        z: their latents, ``(batch, samples, horizon, z_dim)``.
+        prefix: the latents that the prefix was given, ``(batch, time, z_dim)`` and ``(batch, w_dim)``.
+    """
+
+    x: Tensor
+    mean: Tensor
+    z: Tensor
+    prefix: Latents
 
 
 @dataclass(frozen=True)
