@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from model_toys import bare, small
 
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, PRESETS, SRNN
+from dynvae.recurrence import choice, compiled
 from dynvae.testing import CHECKS, LinearGaussianDVAE, check_dvae, parametrize_checks, run_check
 
 NAMES = [check.__name__ for check in CHECKS]
@@ -55,7 +58,10 @@ def test_log_input(name: str) -> None:
     check_dvae(small(name, input_transform="log"), ABOUT_OBSERVATIONS)
 
 
-@pytest.mark.parametrize("name", ["dkf", "storn", "vrnn", "srnn", "rvae", "rvae-causal", "dsae"])
+RECURRENT = ["dkf", "storn", "vrnn", "srnn", "rvae", "rvae-causal", "dsae"]
+
+
+@pytest.mark.parametrize("name", RECURRENT)
 def test_two_layers(name: str) -> None:
     check_dvae(small(name, rnn_layers=2))
 
@@ -101,6 +107,68 @@ def test_subclasses_record_their_config() -> None:
     check_dvae(Narrow(4), ["check_config", "check_state_dict"])
 
 
+# ---- on the compiled executor ------------------------------------------------------------------------------------
+
+IN_FLOAT32 = [name for name in NAMES if name not in ("check_gradients_are_right", "check_declared_dependencies")]
+
+ON_COMPILED = {
+    **{name: (name, {}, IN_FLOAT32) for name in PRESETS},
+    **{f"{name}-two_layers": (name, {"rnn_layers": 2}, IN_FLOAT32) for name in RECURRENT},
+    "dkf-bidirectional": ("dkf", {"bidirectional": True}, IN_FLOAT32),
+    **{f"{name}-gaussian": (name, {"likelihood": "gaussian"}, ABOUT_OBSERVATIONS) for name in PRESETS},
+    **{f"{name}-log": (name, {"input_transform": "log"}, ABOUT_OBSERVATIONS) for name in PRESETS},
+    **{f"{name}-dropout": (name, {"dropout": 0.4}, ["check_dropout", "check_no_state_is_kept"]) for name in PRESETS},
+}
+
+
+@pytest.mark.parametrize("case", ON_COMPILED)
+def test_the_compiled_executor(compiled_runs: Counter[str], case: str) -> None:
+    name, changes, checks = ON_COMPILED[case]
+    check_dvae(small(name, **changes), checks, dtype=torch.float32)
+    recursive = name != "vae"
+    assert (compiled_runs["program_forward"] > 0) is recursive
+    assert (compiled_runs["program_backward"] > 0) is recursive
+
+
+def _forgets_lengths(loop: Any, inputs: Any, parameters: Any, initial: Any, lengths: Any) -> Any:
+    return compiled.run_loop(loop, inputs, parameters, initial, None)
+
+
+def _is_off(*arguments: Any) -> Any:
+    return {name: value + 1e-3 for name, value in compiled.run_loop(*arguments).items()}
+
+
+def _lets_states_leak(loop: Any, inputs: Any, parameters: Any, initial: Any, lengths: Any) -> Any:
+    initial = {name: value + 1e-3 for name, value in initial.items()}
+    return compiled.run_loop(loop, inputs, parameters, initial, lengths)
+
+
+def _has_steep_gradients(*arguments: Any) -> Any:
+    values = compiled.run_loop(*arguments)
+    return {name: value + 0.01 * (value - value.detach()) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("defect", "name", "noticed_by"),
+    [
+        (_forgets_lengths, "srnn", "check_batch_equals_loop"),
+        (_forgets_lengths, "rvae", "check_batch_equals_loop"),
+        (_is_off, "vrnn", "check_noise_makes_the_sample"),
+        (_is_off, "dkf", "check_posterior_along_a_path"),
+        (_is_off, "storn", "check_step_equals_parallel"),
+        (_lets_states_leak, "vrnn", "check_step_equals_parallel"),
+        (_has_steep_gradients, "dsae", "check_single_precision"),
+    ],
+)
+def test_defects_of_the_compiled_executor_are_noticed(
+    compiled_runs: Counter[str], monkeypatch: pytest.MonkeyPatch, defect: Any, name: str, noticed_by: str
+) -> None:
+    check_dvae(small(name), [noticed_by], dtype=torch.float32)
+    monkeypatch.setattr(choice, "COMPILED", replace(choice.COMPILED, run_loop=defect))
+    with pytest.raises(AssertionError, match=f"fails {noticed_by}: "):
+        check_dvae(small(name), [noticed_by], dtype=torch.float32)
+
+
 # ---- the battery itself --------------------------------------------------------------------------------------------
 
 
@@ -112,6 +180,12 @@ def test_every_check_has_a_model_that_fails_it() -> None:
 def test_broken_models_are_noticed(name: str) -> None:
     with pytest.raises(AssertionError, match=f"fails {name}: "):
         check_dvae(BROKEN[name](), [name])
+
+
+@pytest.mark.parametrize("name", IN_FLOAT32)
+def test_broken_models_are_noticed_in_float32(name: str) -> None:
+    with pytest.raises(AssertionError, match=f"fails {name}: "):
+        check_dvae(BROKEN[name](), [name], dtype=torch.float32)
 
 
 def test_all_failures_are_reported() -> None:
@@ -145,6 +219,15 @@ def test_checks_by_function_and_under_no_grad() -> None:
     with torch.no_grad():
         run_check(small("vae"), by_name["check_gradients_are_right"])
         assert check_dvae(small("vae"), [by_name["check_shapes"]]).passed == ("check_shapes",)
+
+
+def test_checks_that_need_many_digits_are_in_float64_only() -> None:
+    everywhere = {*check_dvae(small("vae")).passed}
+    report = check_dvae(small("vae"), dtype=torch.float32)
+    assert {*report.passed} == everywhere & {*IN_FLOAT32}
+    assert everywhere - {*IN_FLOAT32} <= {*report.not_applicable}
+    with pytest.raises(ConfigError, match="float64 or float32, not in"):
+        check_dvae(small("vae"), dtype=torch.float16)
 
 
 def test_unknown_checks_are_refused() -> None:

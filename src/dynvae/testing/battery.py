@@ -15,7 +15,7 @@ import torch
 from dynvae.errors import ConfigError, require
 from dynvae.models import DVAE
 from dynvae.testing import bounds, generation, interface, sequences
-from dynvae.testing.cases import Check
+from dynvae.testing.cases import RELATIVE, Check
 
 CHECKS: tuple[Check, ...] = (*interface.CHECKS, *sequences.CHECKS, *bounds.CHECKS, *generation.CHECKS)
 """All checks: functions ``check_something(model, generator)`` that raise if what their docstring says is not so."""
@@ -49,16 +49,26 @@ class Report:
 
 
 def check_dvae(
-    model: DVAE, checks: Iterable[Check | str] | None = None, *, all_failures: bool = False, seed: int = 0
+    model: DVAE,
+    checks: Iterable[Check | str] | None = None,
+    *,
+    dtype: torch.dtype = torch.float64,
+    all_failures: bool = False,
+    seed: int = 0,
 ) -> Report:
     """Check that a model keeps the contract of :class:`~dynvae.models.DVAE`.
 
-    The model is not changed: each check works on a copy of its own, in float64, on the CPU, in eval mode. Use a small
-    model (a few dimensions and units): the promises are those of the class, and the battery then takes a few seconds.
+    The model is not changed: each check works on a copy of its own, on the CPU, in eval mode. Use a small model (a few
+    dimensions and units): the promises are those of the class, and the battery then takes a few seconds.
+
+    In float64 the comparisons are strict and the plain executor runs the model's recursions. In float32 it is the
+    compiled one where there is a compiler, comparisons leave room for rounding, and checks that need more digits, such
+    as finite differences, do not apply.
 
     Args:
         model: of any class that derives from :class:`~dynvae.models.DVAE`.
         checks: functions of :data:`CHECKS`, or their names; all by default.
+        dtype: precision of weights, observations and noise: ``torch.float64`` or ``torch.float32``.
         all_failures: go on after a failure, and report all, instead of raising at the first.
         seed: of the observations and of all noise.
 
@@ -77,11 +87,11 @@ def check_dvae(
     passed, failed, not_applicable = [], {}, []
     for check in _select(checks):
         name = check.__name__
-        if not _applies(check, model):
+        if not _applies(check, model, dtype):
             not_applicable.append(name)
             continue
         try:
-            run_check(model, check, seed=seed)
+            run_check(model, check, dtype=dtype, seed=seed)
         except AssertionError as error:
             if not all_failures:
                 raise
@@ -91,17 +101,20 @@ def check_dvae(
     return Report(type(model).__name__, tuple(passed), failed, tuple(not_applicable))
 
 
-def run_check(model: DVAE, check: Check, *, seed: int = 0) -> None:
+def run_check(model: DVAE, check: Check, *, dtype: torch.dtype = torch.float64, seed: int = 0) -> None:
     """Run one check on a copy of the model, as :func:`check_dvae` does.
 
     Raises:
         AssertionError: the promise is broken, or the model raised an error.
+        ConfigError: the precision is neither float64 nor float32.
     """
+    if dtype not in RELATIVE:
+        raise ConfigError(f"the contract is checked in float64 or float32, not in {dtype}")
     name = f"{type(model).__name__} fails {check.__name__}"
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         try:
-            subject = copy.deepcopy(model).to("cpu", torch.float64).eval()
+            subject = copy.deepcopy(model).to("cpu", dtype).eval()
             subject.zero_grad(set_to_none=True)
             check(subject, torch.Generator().manual_seed(seed))
         except AssertionError as error:
@@ -110,12 +123,18 @@ def run_check(model: DVAE, check: Check, *, seed: int = 0) -> None:
             raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
 
 
-def parametrize_checks(models: Mapping[str, DVAE] | Sequence[DVAE], checks: Iterable[Check | str] | None = None) -> Any:
+def parametrize_checks(
+    models: Mapping[str, DVAE] | Sequence[DVAE],
+    checks: Iterable[Check | str] | None = None,
+    *,
+    dtype: torch.dtype = torch.float64,
+) -> Any:
     """Make one pytest case of each check of each model; the test takes both and calls ``check(model)``.
 
     Args:
         models: with names for the test report, or without.
         checks: functions of :data:`CHECKS`, or their names; all by default.
+        dtype: precision of weights, observations and noise.
 
     Example:
         >>> from dynvae.models import VAE
@@ -126,21 +145,21 @@ def parametrize_checks(models: Mapping[str, DVAE] | Sequence[DVAE], checks: Iter
     pytest = require("pytest", "dev")
     named = models if isinstance(models, Mapping) else {f"{type(m).__name__}{i}": m for i, m in enumerate(models)}
     cases = [
-        pytest.param(model, _bound(check), id=f"{name}-{check.__name__.removeprefix('check_')}")
+        pytest.param(model, _bound(check, dtype), id=f"{name}-{check.__name__.removeprefix('check_')}")
         for name, model in named.items()
         for check in _select(checks)
-        if _applies(check, model)
+        if _applies(check, model, dtype)
     ]
     return pytest.mark.parametrize(("model", "check"), cases)
 
 
-def _bound(check: Check) -> Callable[[DVAE], None]:
-    return lambda model: run_check(model, check)
+def _bound(check: Check, dtype: torch.dtype) -> Callable[[DVAE], None]:
+    return lambda model: run_check(model, check, dtype=dtype)
 
 
-def _applies(check: Check, model: DVAE) -> bool:
-    condition: Callable[[DVAE], bool] = getattr(check, "applies", lambda _: True)
-    return condition(model)
+def _applies(check: Check, model: DVAE, dtype: torch.dtype) -> bool:
+    condition: Callable[[DVAE, torch.dtype], bool] = getattr(check, "applies", lambda *_: True)
+    return condition(model, dtype)
 
 
 def _select(checks: Iterable[Check | str] | None) -> Sequence[Check]:

@@ -13,6 +13,7 @@ __all__ = [
     "observations",
     "pick",
     "results",
+    "rounding",
     "seeded",
 ]
 
@@ -30,11 +31,19 @@ Check = Callable[[DVAE, torch.Generator], None]
 """A check takes a model, which it may spoil, and a source of randomness; it raises if something is wrong."""
 
 
-def applies_to(condition: Callable[[DVAE], bool]) -> Callable[[Check], Check]:
-    """Mark a check that makes sense for some models only."""
+RELATIVE = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""By how much of its value a number may be off by rounding alone."""
+ABSOLUTE = {torch.float64: 1e-10, torch.float32: 3e-5}
+"""The same for a number near zero; in float32 where the largest of its tensor is 1, else in proportion."""
+
+
+def applies_to(
+    condition: Callable[[DVAE], bool] = lambda _: True, *, dtype: torch.dtype | None = None
+) -> Callable[[Check], Check]:
+    """Mark a check that makes sense for some models only, or in one precision only."""
 
     def mark(check: Check) -> Check:
-        check.applies = condition  # type: ignore[attr-defined]
+        check.applies = lambda model, given: condition(model) and dtype in (None, given)  # type: ignore[attr-defined]
         return check
 
     return mark
@@ -46,16 +55,30 @@ def ensure(condition: bool | Tensor, message: str) -> None:
         raise AssertionError(message)
 
 
+def rounding(*tensors: Tensor) -> float:
+    """How far from zero rounding alone may move what is computed of these tensors."""
+    dtype = _coarsest(tensors)
+    if dtype is torch.float64:
+        return ABSOLUTE[dtype]
+    return ABSOLUTE[dtype] * max(1.0, *(tensor.detach().abs().max().item() for tensor in tensors if tensor.numel()))
+
+
+def _coarsest(tensors: Iterable[Tensor]) -> torch.dtype:
+    return torch.float64 if all(tensor.dtype is torch.float64 for tensor in tensors) else torch.float32
+
+
 def observations(model: DVAE, batch: int, time: int, generator: torch.Generator) -> Tensor:
-    """Random frames that the model's likelihood could have made, ``(batch, time, x_dim)`` in float64."""
+    """Random frames that the model's likelihood could have made, ``(batch, time, x_dim)`` in the model's precision."""
     shape = (batch, time, model.x_dim)
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
     normal = torch.randn(shape, generator=generator, dtype=torch.float64)
     if isinstance(model.observation, BernoulliLikelihood):
-        return (uniform < 0.5).double()
-    if isinstance(model.observation, ComplexGaussianLikelihood) or model.input_transform == "log":
-        return -torch.log1p(-uniform) * (2 * normal[..., :1]).exp()  # spectra of changing loudness
-    return normal
+        x = uniform < 0.5
+    elif isinstance(model.observation, ComplexGaussianLikelihood) or model.input_transform == "log":
+        x = -torch.log1p(-uniform) * (2 * normal[..., :1]).exp()  # spectra of changing loudness
+    else:
+        x = normal
+    return x.to(model.weight.dtype)
 
 
 def ladder(batch: int, time: int) -> Tensor:
@@ -116,10 +139,13 @@ def assert_equal(
     expected: Tensor | Mapping[str, Tensor],
     what: str,
     *,
-    rtol: float = 1e-9,
-    atol: float = 1e-10,
+    rtol: float = 0.0,
+    atol: float = 0.0,
 ) -> None:
     """Compare tensors, or all tensors of two mappings, and say what differs and by how much.
+
+    They may differ as rounding explains (:data:`RELATIVE` and :func:`rounding`), and by ``rtol`` and ``atol`` if those
+    are larger.
 
     Raises:
         AssertionError: they differ by more than rounding, or in shape, or one of them is not finite.
@@ -134,6 +160,7 @@ def assert_equal(
     ensure(actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
     ensure(actual.isfinite().all() & expected.isfinite().all(), f"{what}: values that are not finite")
     error = (actual - expected).abs()
+    rtol, atol = max(rtol, RELATIVE[_coarsest((actual, expected))]), max(atol, rounding(actual, expected))
     excess = error - (atol + rtol * expected.abs())
     if error.numel() and excess.max() > 0:
         worst = int(excess.argmax())

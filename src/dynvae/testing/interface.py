@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, ZOO, Latents
 from dynvae.nn import MLP, Recurrent
-from dynvae.testing.cases import Check, applies_to, assert_equal, ensure, observations, results, seeded
+from dynvae.testing.cases import (
+    Check,
+    applies_to,
+    assert_equal,
+    ensure,
+    gradients,
+    ladder,
+    observations,
+    results,
+    seeded,
+)
 
 
 def check_shapes(model: DVAE, generator: torch.Generator) -> None:
@@ -97,7 +107,7 @@ def check_config(model: DVAE, generator: torch.Generator) -> None:
 
 def check_state_dict(model: DVAE, generator: torch.Generator) -> None:
     """Config and state dict are the whole model: a twin that loads them gives the same results."""
-    twin = type(model)(**model.config).to(torch.float64).eval()
+    twin = type(model)(**model.config).to(model.weight.dtype).eval()
     twin.load_state_dict(model.state_dict())
     x, noise = observations(model, 2, 3, generator), model.draw_noise(2, 3, generator)
     assert_equal(results(twin, x, None, noise), results(model, x, None, noise), "after loading the state dict")
@@ -156,17 +166,24 @@ def check_text(model: DVAE, generator: torch.Generator) -> None:
 
 
 def check_single_precision(model: DVAE, generator: torch.Generator) -> None:
-    """In float32 everything is float32, and close to float64."""
-    x, noise = observations(model, 2, 4, generator), model.draw_noise(2, 4, generator)
+    """In float32 everything is float32, and results and gradients are close to float64."""
     single = copy.deepcopy(model).float()
-    low = Latents(noise.z.float(), None if noise.w is None else noise.w.float())
-    in_single = results(single, x.float(), None, low)
-    for name, tensor in in_single.items():
+    double = copy.deepcopy(single).double()
+    x, noise = observations(single, 2, 4, generator), single.draw_noise(2, 4, generator)
+    exact = Latents(noise.z.double(), None if noise.w is None else noise.w.double())
+    low, high = _results_and_gradients(single, x, noise), _results_and_gradients(double, x.double(), exact)
+    for name, tensor in low.items():
         ensure(tensor.dtype == torch.float32, f"{name} of a float32 model is {tensor.dtype}")
-    high = Latents(low.z.double(), None if low.w is None else low.w.double())
-    in_double = results(model, x.float().double(), None, high)
-    doubled = {name: tensor.double() for name, tensor in in_single.items()}
-    assert_equal(doubled, in_double, "float32 against float64", rtol=2e-3, atol=2e-3)
+    doubled = {name: tensor.double() for name, tensor in low.items()}
+    assert_equal(doubled, high, "float32 against float64", rtol=2e-3, atol=2e-3)
+
+
+def _results_and_gradients(model: DVAE, x: Tensor, noise: Latents) -> dict[str, Tensor]:
+    lengths = ladder(x.shape[0], x.shape[1])
+    parameters = dict(model.named_parameters())
+    slopes = gradients(model.elbo(x, lengths, noise=noise).per_frame, parameters.values())
+    named = {f"the gradient of {name}": slope for name, slope in zip(parameters, slopes, strict=True)}
+    return results(model, x, lengths, noise) | named
 
 
 def check_observations_of_other_types(model: DVAE, generator: torch.Generator) -> None:
@@ -174,7 +191,7 @@ def check_observations_of_other_types(model: DVAE, generator: torch.Generator) -
     noise = model.draw_noise(2, 3, generator)
     x = observations(model, 2, 3, generator).abs().ceil().clamp(max=1)
     expected = model.elbo(x, noise=noise).total
-    for dtype in (torch.float32, torch.int64, torch.bool):
+    for dtype in (torch.float32, torch.float64, torch.int64, torch.bool):
         actual = model.elbo(x.to(dtype), noise=noise).total
         assert_equal(actual.double(), expected, f"with observations of type {dtype}", rtol=1e-5)
 
