@@ -17,7 +17,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from dynvae.audio import FrontEnd
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import (
     LIKELIHOODS,
+    POWER_FLOOR,
     FixedGaussianLikelihood,
     Likelihood,
     draw,
@@ -39,6 +40,7 @@ from dynvae.models.values import ELBO, Continued, Frame, Generated, Latents, Pos
 from dynvae.nn import time_mask
 
 Mode = Literal["teacher-forced", "generation"]
+InputTransform = Literal["raw", "log", "root", "standardise"]
 
 
 class DVAE(nn.Module, ABC):
@@ -59,8 +61,9 @@ class DVAE(nn.Module, ABC):
         likelihood: ``"complex_gaussian"`` (STFT power spectra, the default), ``"gaussian"`` (learned variance),
             ``"fixed_gaussian"`` or ``"bernoulli"``.
         observation_std: standard deviation of ``"fixed_gaussian"``.
-        input_transform: what the networks see of a frame: ``"raw"`` (as published) or ``"log"``,
-            ln(x + 1e-10) / 10, which suits power spectra.
+        input_transform: what the networks see of a frame, in the encoder and of the past: ``"raw"`` (as published);
+            of power spectra ``"log"``, ln(x + 1e-10) / 10, or ``"root"``, (x + 1e-10)^½; or ``"standardise"``, each
+            feature less its mean, in its deviations (see :meth:`standardise`).
 
     Raises:
         ConfigError: a size is not positive, or a name is unknown.
@@ -72,6 +75,8 @@ class DVAE(nn.Module, ABC):
     """Where the model comes from: authors and year."""
     dependencies: Dependencies
     """The declared conditional structure."""
+    input_mean: Tensor
+    input_std: Tensor
     config: dict[str, Any]
     """The arguments that the model was made with; ``type(model)(**model.config)`` makes its twin."""
 
@@ -83,19 +88,23 @@ class DVAE(nn.Module, ABC):
         w_dim: int = 0,
         likelihood: str = "complex_gaussian",
         observation_std: float = 1.0,
-        input_transform: Literal["raw", "log"] = "raw",
+        input_transform: InputTransform = "raw",
     ) -> None:
         super().__init__()
         if x_dim < 1 or z_dim < 1 or w_dim < 0:
             raise ConfigError(f"sizes must be positive: x_dim={x_dim}, z_dim={z_dim}, w_dim={w_dim}")
         if likelihood not in LIKELIHOODS:
             raise ConfigError(f"there is no likelihood '{likelihood}'; there are {', '.join(LIKELIHOODS)}")
-        if input_transform not in ("raw", "log"):
-            raise ConfigError(f"there is no input_transform '{input_transform}'; there are raw, log")
+        if input_transform not in get_args(InputTransform):
+            known = ", ".join(get_args(InputTransform))
+            raise ConfigError(f"there is no input_transform '{input_transform}'; there are {known}")
         if observation_std <= 0:
             raise ConfigError(f"observation_std must be positive, not {observation_std}")
         self.x_dim, self.z_dim, self.w_dim = x_dim, z_dim, w_dim
         self.input_transform = input_transform
+        if input_transform == "standardise":
+            self.register_buffer("input_mean", torch.zeros(x_dim))
+            self.register_buffer("input_std", torch.ones(x_dim))
         kind = LIKELIHOODS[likelihood]
         self.observation: Likelihood = kind(observation_std) if kind is FixedGaussianLikelihood else kind()
         self.front_end: FrontEnd | None = None
@@ -170,7 +179,10 @@ class DVAE(nn.Module, ABC):
 
     @abstractmethod
     def start(self, batch: int, w: Tensor | None = None) -> Any:
-        """The state before the first frame of ``batch`` sequences: what all four step methods hand on."""
+        """The state before the first frame of ``batch`` sequences: what all four step methods hand on.
+
+        The batch is the first axis of all its tensors, which may stand in tuples, mappings and dataclasses.
+        """
 
     @abstractmethod
     def step_prior(self, state: Any) -> Distribution:
@@ -230,7 +242,37 @@ class DVAE(nn.Module, ABC):
         x = x.to(self.weight.dtype)
         if lengths is not None:
             x = x.where(time_mask(lengths, x.shape[1]).unsqueeze(-1), 0)
-        return (x + 1e-10).log() / 10 if self.input_transform == "log" else x
+        match self.input_transform:
+            case "log":
+                return (x + POWER_FLOOR).log() / 10
+            case "root":
+                return (x + POWER_FLOOR).sqrt()
+            case "standardise":
+                return (x - self.input_mean) / self.input_std
+        return x
+
+    def standardise(self, mean: Tensor, std: Tensor) -> None:
+        """Set what ``input_transform="standardise"`` subtracts and divides by; it is saved with the weights.
+
+        Until then it is 0 and 1. Take them from the training set.
+
+        Args:
+            mean: of each feature, ``(x_dim,)``.
+            std: its standard deviation; a feature that never changes, whose deviation is 0, is only shifted.
+
+        Raises:
+            ConfigError: the model does not standardise, or a number is not finite or negative, or not one a feature.
+        """
+        if self.input_transform != "standardise":
+            raise ConfigError(f"the model's input_transform is {self.input_transform}; make it with standardise")
+        if mean.shape != (self.x_dim,) or std.shape != (self.x_dim,):
+            raise ConfigError(
+                f"mean and std must be ({self.x_dim},), a number a feature, not {tuple(mean.shape)}, {tuple(std.shape)}"
+            )
+        if not (mean.isfinite().all() and std.isfinite().all() and (std >= 0).all()):
+            raise ConfigError("a mean is not finite, or a deviation is not finite or negative")
+        self.input_mean.copy_(mean)
+        self.input_std.copy_(std.where(std > 0, 1))
 
     def draw_noise(self, batch: int, time: int, generator: torch.Generator | None = None) -> Latents:
         """Standard normal noise for :meth:`posterior`."""
@@ -341,10 +383,11 @@ class DVAE(nn.Module, ABC):
         """
         if latents not in ("sample", "mean"):
             raise ConfigError(f"the latents can be sample or mean, not '{latents}'")
-        noise = self.draw_noise(x.shape[0], x.shape[1], generator) if noise is None else noise
-        if latents == "mean":
-            noise = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
-        return noise
+        batch, time, _ = x.shape
+        if latents == "sample":
+            return self.draw_noise(batch, time, generator) if noise is None else noise
+        w = self.weight.new_zeros(batch, self.w_dim) if self.w_dim else None
+        return Latents(self.weight.new_zeros(batch, time, self.z_dim), w)
 
     def step(
         self, state: Any, *, z: Tensor | None = None, x: Tensor | None = None, generator: torch.Generator | None = None

@@ -24,6 +24,11 @@ Use = Literal["inference", "teacher-forced", "generation", "sampling"]
 """What a model's program is run for."""
 
 
+_SEEN = {"raw": "identity", "log": "log_power", "root": "root_power", "standardise": "standardise"}
+"""What makes of a mean that is fed back what the networks see of it."""
+_SCALE = ("x.mean", "x.std")
+
+
 class State(NamedTuple):
     """Where the generation of a batch of sequences stands before a frame.
 
@@ -147,10 +152,11 @@ class RecursiveDVAE(DVAE):
         laws = both.laws
         (decoded,) = laws["likelihood"]
         decoded = Read(decoded.name, decoded.start, decoded.start + self.x_dim, decoded.delay)
-        seen = "log_power" if self.input_transform == "log" else "identity"
+        seen = _SEEN[self.input_transform]
+        scale = [Read(name, 0, self.x_dim) for name in _SCALE] if seen == "standardise" else []
         closing: list[Operation] = [Map("mean", self.x_dim, self.observation.mean_function, (decoded,))]
         own = (Read("mean", 0, self.x_dim),)
-        free = Map("x", self.x_dim, seen, own)
+        free = Map("x", self.x_dim, seen, (*own, *scale))
         mixed = Map("x", self.x_dim, "blend", tuple(Read(n, 0, self.x_dim) for n in ("own", "x.true", "x.own")))
         if "prior" in laws:
             mean, log_variance = laws["prior"]
@@ -161,7 +167,7 @@ class RecursiveDVAE(DVAE):
             program=both.program,
             generation=generation.program,
             free=generation.program.extended([*closing, free]),
-            mixed=generation.program.extended([*closing, Map("x.own", self.x_dim, seen, own), mixed]),
+            mixed=generation.program.extended([*closing, Map("x.own", self.x_dim, seen, (*own, *scale)), mixed]),
             laws=laws,
             shared=_read_by_the_rest(generation, inferred),
             carried=state,
@@ -175,7 +181,7 @@ class RecursiveDVAE(DVAE):
             use: ``"inference"``, ``"teacher-forced"``, ``"generation"`` (z is known, x is fed back) or
                 ``"sampling"`` (z is drawn from the prior, x is fed back).
         """
-        d, noise = self.declared, {"noise.z", "w"}
+        d, noise = self.declared, {"noise.z", "w", *_SCALE}
         match use:
             case "inference":
                 known = {"x", "noise.z", "noise.w"}
@@ -183,7 +189,7 @@ class RecursiveDVAE(DVAE):
             case "teacher-forced":
                 return schedule(d.generation, {"x", "z", "w"}, d.names(self.prior_law, "likelihood"), training=False)
             case "generation":
-                return schedule(d.free, {"z", "w"}, {"mean"}, training=False)
+                return schedule(d.free, {"z", "w", *_SCALE}, {"mean"}, training=False)
         return schedule(d.free, noise if "prior" in d.laws else noise | {"z"}, {"mean", "z"}, training=False)
 
     def initial(self, batch: int) -> dict[str, Tensor]:
@@ -334,7 +340,7 @@ class RecursiveDVAE(DVAE):
         if free_running == 0 or not self.autoregressive:
             return x
         with torch.no_grad():
-            known, initial = _named(latents, "z", "w"), self.initial(x.shape[0])
+            known, initial = _named(latents, "z", "w") | self._scale(x.shape[0]), self.initial(x.shape[0])
             if free_running == 1:
                 return run(self.declared.free, self, known, {"mean"}, initial=initial)["mean"].to(x.dtype)
             own = self._own_frames(x, free_running, generator)
@@ -348,13 +354,22 @@ class RecursiveDVAE(DVAE):
         if feedback == "sample" and self.causal:
             return super()._sample(n, length, w, generator, feedback)
         noise = self.draw_noise(n, length, generator).z
-        known = {"noise.z" if "prior" in self.declared.laws else "z": noise}
+        known = {"noise.z" if "prior" in self.declared.laws else "z": noise} | self._scale(n)
         if w is not None:
             known["w"] = w
         values = run(self.declared.free, self, known, {"mean", "z"}, initial=self.initial(n))
         mean, latents = values["mean"], Latents(values["z"], w)
         x = mean if feedback == "mean" else draw(self.likelihood(latents, torch.zeros_like(mean)), generator)
         return Generated(x, mean, latents)
+
+    def _scale(self, batch: int) -> dict[str, Tensor]:
+        """What programs that feed means back standardise them with."""
+        if self.input_transform != "standardise":
+            return {}
+        return {
+            name: buffer.expand(batch, -1)
+            for name, buffer in zip(_SCALE, (self.input_mean, self.input_std), strict=True)
+        }
 
     # ---- frame by frame ------------------------------------------------------------------------------------------
 

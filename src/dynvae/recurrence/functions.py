@@ -32,10 +32,13 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "log_softplus": _log_softplus,
     "power": _power,
     "log_power": lambda x: (x + POWER_FLOOR).log() / 10,
+    "root_power": lambda x: (x + POWER_FLOOR).sqrt(),
+    "standardise": lambda x, mean, std: (x - mean) / std,
 }
 """What a linear operation (one source) and :class:`~dynvae.recurrence.program.Map` may apply.
 
 average: the mean of its sources. product: x · y. blend: (1 - gate) · x + gate · y. log_softplus: ln(ln(1 + e^x)), the
 log-variance whose variance is a softplus. power: exp(x) + 1e-10 with x bounded, the mean of a complex Gaussian given
-its log-variance. log_power: ln(x + 1e-10) / 10, what networks with ``input_transform="log"`` see.
+its log-variance. What networks see of a frame: log_power: ln(x + 1e-10) / 10, with ``input_transform="log"``;
+root_power: (x + 1e-10)^½, with ``"root"``; standardise: (x - mean) / std, with ``"standardise"``.
 """
