@@ -82,9 +82,16 @@ def test_optional_terms(bias: bool, add: bool, threads: int) -> None:
                  leaf(4, 9, 30, seed=3) if add else None)  # fmt: skip
 
 
-def test_large_layer(threads: int) -> None:
-    check_linear(leaf(16, 50, 513), leaf(256, 513, seed=1, scale=0.04), leaf(256, seed=2), None, error=4e-6)
-    check_linear(leaf(16, 50, 256), leaf(513, 256, seed=1, scale=0.06), leaf(513, seed=2), None, error=4e-6)
+@pytest.mark.parametrize("leading", [(16, 50), (30, 75), (2200,), (3, 700)])
+def test_many_rows(leading: tuple[int, ...], threads: int) -> None:
+    """Each way in which threads share the sum that is the gradient of the weight."""
+    check_linear(leaf(*leading, 130), leaf(65, 130, seed=1, scale=0.09), leaf(65, seed=2), None, error=5e-6)
+    check_linear(leaf(*leading, 40), leaf(129, 40, seed=1, scale=0.15), leaf(129, seed=2), None, error=5e-6)
+
+
+def test_wide_layer(threads: int) -> None:
+    check_linear(leaf(16, 9, 513), leaf(256, 513, seed=1, scale=0.04), leaf(256, seed=2), None, error=5e-6)
+    check_linear(leaf(16, 9, 256), leaf(513, 256, seed=1, scale=0.06), leaf(513, seed=2), None, error=5e-6)
 
 
 @pytest.mark.parametrize("add", [(6, 1, 11), (1, 13, 11), (11,), (1, 1, 11), (6, 13, 1)])

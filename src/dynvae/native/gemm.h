@@ -44,7 +44,7 @@ float *gemm_allocate(size_t floats);
 
 /* Memory that each thread keeps from call to call, and that grows to the most that it was asked for.
  * What a slot held is lost when it is asked for again. */
-enum gemm_slot { SLOT_TN, SLOT_PACKED, SLOT_ROWS, SLOT_SUMS, SLOTS };
+enum gemm_slot { SLOT_TN, SLOT_PACKED, SLOT_ROWS, SLOT_SUMS, SLOT_PARTS, SLOTS };
 float *gemm_workspace(enum gemm_slot slot, size_t floats);
 
 /* The first of `total` that part `index` of `parts` takes, a whole number of `unit`: threads share work by it. */

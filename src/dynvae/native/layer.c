@@ -98,6 +98,42 @@ static void backward_rows(float *drive, const float *gradient, const float *y, l
     }
 }
 
+/* dw = sum of d^T x over many rows: each thread sums its share of them, so that each reads only its own. */
+static void sum_shares(float *dw, struct rows d, struct rows x, long outer, long inner, long n, long k,
+                       long threads) {
+    float *parts = gemm_workspace(SLOT_PARTS, (size_t)((threads - 1) * n * k));
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (long t = 0; t < threads; t++) {
+        const long all = outer == 1 ? inner : outer;
+        const long from = gemm_share(all, 1, t, threads), count = gemm_share(all, 1, t + 1, threads) - from;
+        const long step_d = outer == 1 ? d.inner : d.outer, step_x = outer == 1 ? x.inner : x.outer;
+        const struct rows my_d = {d.data + from * step_d, d.outer, d.inner};
+        const struct rows my_x = {x.data + from * step_x, x.outer, x.inner};
+        gemm_tn(t ? parts + (t - 1) * n * k : dw, k, my_d, my_x, outer == 1 ? 1 : count, outer == 1 ? count : inner, n,
+                k, 0);
+    }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (long t = 0; t < threads; t++) {
+        const long to = gemm_share(n * k, 1, t + 1, threads);
+        for (long part = 0; part < threads - 1; part++)
+            for (long j = gemm_share(n * k, 1, t, threads); j < to; j++) dw[j] += parts[part * n * k + j];
+    }
+}
+
+/* The same where the rows are few: each thread has its share of the longer side of the weight. */
+static void share_sums(float *dw, struct rows d, struct rows x, long outer, long inner, long n, long k,
+                       long threads) {
+    const int by_output = n >= k;
+    const long side = by_output ? n : k, unit = by_output ? gemm_tall : 2 * LANES;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (long t = 0; t < threads; t++) {
+        const long from = gemm_share(side, unit, t, threads), count = gemm_share(side, unit, t + 1, threads) - from;
+        const struct rows my_d = {d.data + from, d.outer, d.inner}, my_x = {x.data + from, x.outer, x.inner};
+        if (count && by_output) gemm_tn(dw + from * k, k, my_d, x, outer, inner, count, k, 0);
+        if (count && !by_output) gemm_tn(dw + from, k, d, my_x, outer, inner, n, count, 0);
+    }
+}
+
 /* From the gradient of the output (rows, n) those of the pre-activation, the input, the weight and the bias.
  *
  * `drive` holds the gradient of the pre-activation; with the identity, pass the gradient of the output itself.
@@ -125,18 +161,9 @@ void layer_backward(float *drive, float *dx, float *dw, float *dbias, const floa
         for (long t = 0; t < threads; t++) total += sums[t * n + j];
         dbias[j] = (float)total;
     }
-    if (!dw) return;
     const struct rows d = {drive, inner * n, n};
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (long t = 0; t < threads; t++) { /* the longer side of the weight is shared out */
-        if (n >= k) {
-            const long from = gemm_share(n, gemm_tall, t, threads), to = gemm_share(n, gemm_tall, t + 1, threads);
-            const struct rows part = {d.data + from, d.outer, d.inner};
-            if (to > from) gemm_tn(dw + from * k, k, part, x, outer, inner, to - from, k, 0);
-        } else {
-            const long from = gemm_share(k, 2 * LANES, t, threads), to = gemm_share(k, 2 * LANES, t + 1, threads);
-            const struct rows part = {x.data + from, x.outer, x.inner};
-            if (to > from) gemm_tn(dw + from, k, d, part, outer, inner, n, to - from, 0);
-        }
-    }
+    if (dw && (outer == 1 || outer >= 8 * threads) && rows >= 1024 * threads)
+        sum_shares(dw, d, x, outer, inner, n, k, threads);
+    else if (dw)
+        share_sums(dw, d, x, outer, inner, n, k, threads);
 }

@@ -18,8 +18,8 @@ void activate_backward(enum activation kind, float *out, const float *gradient, 
         for (; i + LANES <= n; i += LANES)                                                              \
             vf_store(out + i, vf_load(gradient + i) * vf_derivative(KIND, vf_load(y + i)));             \
         if (i < n)                                                                                      \
-            vf_store_part(out + i, vf_load_part(gradient + i, n - i) * vf_derivative(KIND, vf_load_part(y + i, n - i)), \
-                          n - i);                                                                       \
+            vf_store_part(out + i,                                                                      \
+                          vf_load_part(gradient + i, n - i) * vf_derivative(KIND, vf_load_part(y + i, n - i)), n - i); \
     }
     FOR_EACH_ACTIVATION(kind, LOOP)
 #undef LOOP
