@@ -57,7 +57,7 @@ def bundle(run: Path, name: str) -> Path:
         "data": DATA,
         "attribution": ATTRIBUTION,
         "settings": settings,
-        "training": {"epochs until the best weights": best["epoch"],
+        "training": {"epochs until these weights": best["epoch"],
                      "validation ELBO, nats per frame": round(best["elbo"], 1)},
         "analysis_resynthesis": figures,
     }  # fmt: skip
