@@ -14,6 +14,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal
 
 from dynvae.dependencies import Dependencies
 from dynvae.models.base import DVAE, Latents
+from dynvae.testing.cases import RELATIVE, rounding
 
 Table = dict[tuple[str, str], Tensor]
 """For each (factor, variable): a Boolean ``(frames of the factor, frames of the variable)``.
@@ -25,7 +26,7 @@ _NOISE = 1e-14
 """A gradient this small relative to the largest of its factor is rounding, not dependence.
 
 What is not connected has a gradient of exactly zero; the memory of a recurrent network over a few frames is many
-orders of magnitude above this in float64.
+orders of magnitude above this.
 """
 
 
@@ -80,7 +81,9 @@ class DependencyReport:
         return "\n".join(blocks)
 
 
-def check_dependencies(model: DVAE, *, time: int = 5, batch: int = 4, seed: int = 0) -> DependencyReport:
+def check_dependencies(
+    model: DVAE, *, time: int = 5, batch: int = 4, seed: int = 0, dtype: torch.dtype = torch.float64
+) -> DependencyReport:
     """Check that prior, likelihood and posterior depend on exactly what the model declares.
 
     See :func:`find_dependencies` for how. It also checks that the posterior's parameters along a sampled path are
@@ -91,6 +94,7 @@ def check_dependencies(model: DVAE, *, time: int = 5, batch: int = 4, seed: int 
         time: number of frames. Five tell all spans of reach one apart.
         batch: number of random points at which derivatives are taken, lest a unit be dead at one of them.
         seed: of the random points.
+        dtype: precision; in ``torch.float32`` the compiled executor runs where it can.
 
     Returns:
         The report, which prints as a map a factor.
@@ -98,16 +102,18 @@ def check_dependencies(model: DVAE, *, time: int = 5, batch: int = 4, seed: int 
     Raises:
         AssertionError: a factor depends on something else than declared; the text names factor, variable and frames.
     """
-    report = find_dependencies(model, time=time, batch=batch, seed=seed)
+    report = find_dependencies(model, time=time, batch=batch, seed=seed, dtype=dtype)
     if report.problems:
         raise AssertionError("\n".join(report.problems))
     return report
 
 
-def find_dependencies(model: DVAE, *, time: int = 5, batch: int = 4, seed: int = 0) -> DependencyReport:
+def find_dependencies(
+    model: DVAE, *, time: int = 5, batch: int = 4, seed: int = 0, dtype: torch.dtype = torch.float64
+) -> DependencyReport:
     """Find which frames each factor of a model depends on.
 
-    A copy of the model in double precision and evaluation mode gives the parameters of p(z_t | .), p(x_t | .),
+    A copy of the model in evaluation mode gives the parameters of p(z_t | .), p(x_t | .),
     q(z_t | .) along given latents, and q(w | .). A random combination of the parameters of each frame is
     differentiated with respect to every frame of z and x and to w: it depends on what its gradient does not vanish for.
     Inputs from outside, which the contract does not have, are not looked at.
@@ -117,11 +123,12 @@ def find_dependencies(model: DVAE, *, time: int = 5, batch: int = 4, seed: int =
         time: number of frames.
         batch: number of random points.
         seed: of the random points.
+        dtype: precision of the copy and the points.
 
     Raises:
         AssertionError: the posterior along a sampled path differs from the one it was sampled with.
     """
-    model = copy.deepcopy(model).cpu().double().eval()
+    model = copy.deepcopy(model).to("cpu", dtype).eval()
     dependencies = model.dependencies
     assert bool(model.w_dim) == (dependencies.sequence_latent is not None), (
         f"{type(model).__name__}: w_dim is {model.w_dim}, but the declared sequence_latent is "
@@ -130,10 +137,10 @@ def find_dependencies(model: DVAE, *, time: int = 5, batch: int = 4, seed: int =
     generator = torch.Generator().manual_seed(seed)
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.randn(*shape, generator=generator, dtype=dtype)
 
     # Between 0.1 and 1: powers, intensities and real vectors alike.
-    x = 0.1 + 0.9 * torch.rand(batch, time, model.x_dim, generator=generator, dtype=torch.float64)
+    x = 0.1 + 0.9 * torch.rand(batch, time, model.x_dim, generator=generator, dtype=dtype)
     path = Latents(noise(batch, time, model.z_dim), noise(batch, model.w_dim) if model.w_dim else None)
     _check_path(model, x, path)
     variables = {dependencies.latent: path.z, "x": x}
@@ -170,7 +177,7 @@ def _check_path(model: DVAE, x: Tensor, noise: Latents) -> None:
         if one is None or other is None:
             continue
         for a, b in zip(_parameters(one), _parameters(other), strict=True):
-            assert torch.allclose(a, b, rtol=1e-8, atol=1e-10), (
+            assert torch.allclose(a, b, rtol=max(1e-8, RELATIVE[a.dtype]), atol=rounding(a, b)), (
                 f"{type(model).__name__}: the posterior of {name} along a sampled path differs from the one it was "
                 f"sampled with, by up to {float((a - b).abs().max().detach()):.2g}"
             )
