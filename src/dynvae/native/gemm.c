@@ -103,7 +103,7 @@ void gemm_pack_transposed(float *packed, const float *w, long ldw, long n, long 
     }
 }
 
-/* How many parts of at most `most` a length is cut into, and the size of each but the last. */
+/* The size of each part but the last, where a length is cut into even parts of at most `most`. */
 static long part(long length, long most) {
     const long parts = (length + most - 1) / most;
     return parts ? (length + parts - 1) / parts : 1;
@@ -182,7 +182,6 @@ INLINE void strip(const long M, float *c, long ldc, struct left a, const float *
     if (columns > 0) tile(M, 1, 1, 2 * UNROLL, c, ldc, a, b + skip * LANES, panel, k, columns, accumulate);
 }
 
-/* The strip of m <= TALL rows. */
 #define STRIPS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if TALL > 6
 #define TALL_STRIPS(CASE) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
@@ -190,12 +189,14 @@ INLINE void strip(const long M, float *c, long ldc, struct left a, const float *
 #define TALL_STRIPS(CASE)
 #endif
 
+/* The strip of m <= TALL rows. */
 static void strip_of(long m, float *c, long ldc, struct left a, const float *b, long skip, long panel, long k,
                      long columns, int accumulate) {
 #define CASE(M) case M: strip(M, c, ldc, a, b, skip, panel, k, columns, accumulate); break;
     switch (m) { STRIPS(CASE) TALL_STRIPS(CASE) }
 #undef CASE
 }
+
 void gemm_packed(float *c, long ldc, const float *a, long lda, const float *packed, long rows, long n, long k,
                  int accumulate) {
     if (k == 0 && !accumulate)
