@@ -12,6 +12,7 @@ from dynvae.benchmark import ROWS, BenchmarkConfig
 from dynvae.benchmark.plan import Job, plan
 from dynvae.benchmark.results import result_of
 from dynvae.errors import ConfigError
+from dynvae.models import PRESETS
 from dynvae.training import TrainConfig
 
 
@@ -19,9 +20,10 @@ def config(out: Path, **settings: Any) -> BenchmarkConfig:
     return BenchmarkConfig(**{"data": "speech", "out": str(out), "train": TrainConfig(epochs=10), **settings})
 
 
-def test_the_ten_rows_are_there() -> None:
-    assert set(ROWS) == {"vae", "dkf", "kvae", "storn", "vrnn", "srnn", "srnn-ss", "rvae", "rvae-causal", "dsae"}
-    assert ROWS["rvae-causal"].title == "RVAE-causal"
+def test_every_preset_has_a_row() -> None:
+    assert set(ROWS) == {*PRESETS, "srnn-ss"}
+    titles = {"rvae-causal": "RVAE-causal", "hit": "HiT-DVAE", "light-inv-s": "LigHT-DVAE-inv-s", "srnn": "SRNN"}
+    assert {name: ROWS[name].title for name in titles} == titles
 
 
 def test_every_row_and_seed_has_a_run_of_its_own(tmp_path: Path) -> None:
@@ -34,7 +36,7 @@ def test_every_row_and_seed_has_a_run_of_its_own(tmp_path: Path) -> None:
 def test_autoregressive_models_are_measured_in_both_modes(tmp_path: Path) -> None:
     modes = {job.row: job.modes for job in plan(config(tmp_path), "/speech")}
     both = {row for row, its in modes.items() if len(its) == 2}
-    assert both == {"storn", "vrnn", "srnn", "srnn-ss"}
+    assert both == {"storn", "vrnn", "srnn", "srnn-ss", *(name for name in ROWS if name.startswith(("hit", "light")))}
     one = plan(config(tmp_path, models=("srnn",), modes=("generation",)), "/speech")
     assert one[0].modes == ("generation",)
 

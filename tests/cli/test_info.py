@@ -21,7 +21,8 @@ def test_json_covers_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
               "dynamical_latent", "parameters"}  # fmt: skip
     assert all(wanted <= set(record) for record in records)
     ticked = {tick: {r["name"] for r in records if r[tick]} for tick in ("autoregressive", "true_posterior")}
-    assert ticked["autoregressive"] == {"storn", "vrnn", "srnn"}
+    transformers = {name for name in PRESETS if name.startswith(("hit", "light"))}
+    assert ticked["autoregressive"] == {"storn", "vrnn", "srnn"} | transformers
     assert ticked["true_posterior"] == {"vae", "dkf", "srnn", "rvae", "rvae-causal"}
 
 

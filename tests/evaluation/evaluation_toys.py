@@ -23,6 +23,7 @@ def speech_like(seconds: float, seed: int) -> np.ndarray:
 def small_model(name: str = "srnn") -> DVAE:
     """An untrained model whose output is near the level of speech."""
     torch.manual_seed(0)
-    model = build(name, x_dim=FRONT_END.bins, z_dim=4, input_transform="log")
+    less = {"model_dim": 16, "layers": 1, "feed_forward": 16, "w_rnn": 8} if name.startswith(("hit", "light")) else {}
+    model = build(name, x_dim=FRONT_END.bins, z_dim=4, input_transform="log", **less)
     model.front_end = FRONT_END
     return model

@@ -74,6 +74,8 @@ def toy_model(name: str = "srnn", *, seed: int = 0, **config: Any) -> DVAE:
         },
         "vae": {"hidden": (8,)},
     }  # fmt: skip
+    if name.startswith(("hit", "light")):
+        small[name] = {"model_dim": 8, "layers": 1, "feed_forward": 8, "w_rnn": 8}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build(name, x_dim=BINS, z_dim=2, **small.get(name, {}), **config)

@@ -48,13 +48,20 @@ class Row:
         return ZOO[PRESETS[self.model][0]]
 
 
+def _title(preset: str) -> str:
+    kind, _, variant = preset.partition("-")
+    title = {"hit": "HiT-DVAE", "light": "LigHT-DVAE"}.get(kind, kind.upper())
+    return f"{title}-{variant}" if variant else title
+
+
 ROWS: dict[str, Row] = {
-    **{name: Row(name, name.upper().replace("-CAUSAL", "-causal"), name) for name in PRESETS},
+    **{name: Row(name, _title(name), name) for name in PRESETS},
     "srnn-ss": Row("srnn-ss", "SRNN-SS", "srnn", init="srnn", free_running=1.0),
 }
 """Every row there is: the presets, and the SRNN that goes on from its trained self with scheduled sampling."""
 
 _COST = {"vae": 1, "dkf": 5, "storn": 5, "rvae-causal": 7, "srnn": 8, "vrnn": 9, "rvae": 11, "kvae": 12, "dsae": 13}
+_COST |= {name: 120 for name, (kind, _) in PRESETS.items() if kind in ("hit", "light")}
 """About the time of a training step on a CPU: long runs begin early, so that none is left alone at the end."""
 
 
