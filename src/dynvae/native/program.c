@@ -361,6 +361,11 @@ INLINE vf vf_normal_below(vf x) {
     return vf_select(x < 0.0f, tail, 1.0f - tail);
 }
 
+INLINE vf root(vf x) {
+    for (int i = 0; i < LANES; i++) x[i] = sqrtf(x[i]); /* compilers make one instruction of it */
+    return x;
+}
+
 INLINE vf apply(int64_t function, const vf x[3]) {
     switch (function) {
         case GELU: return x[0] * vf_normal_below(x[0]);
@@ -370,6 +375,8 @@ INLINE vf apply(int64_t function, const vf x[3]) {
         case LOG_SOFTPLUS: return vf_log(vf_max(vf_softplus(x[0]), vf_set(SMALLEST)));
         case POWER: return vf_exp(bounded(x[0], OBSERVATION_LOG_VARIANCE_LIMIT)) + POWER_FLOOR;
         case LOG_POWER: return vf_log(x[0] + POWER_FLOOR) * 0.1f;
+        case ROOT_POWER: return root(x[0] + POWER_FLOOR);
+        case STANDARDISE: return (x[0] - x[1]) / x[2];
         default: return vf_activate((enum activation)function, x[0]);
     }
 }
@@ -393,6 +400,8 @@ INLINE vf slope_of(int64_t function, int64_t source, const vf x[3], vf y) {
         }
         case POWER: return vf_exp(bounded(x[0], OBSERVATION_LOG_VARIANCE_LIMIT));
         case LOG_POWER: return 0.1f / (x[0] + POWER_FLOOR);
+        case ROOT_POWER: return 0.5f / y;
+        case STANDARDISE: return source == 0 ? 1.0f / x[2] : source == 1 ? -1.0f / x[2] : -y / x[2];
         default: return vf_derivative((enum activation)function, y);
     }
 }

@@ -42,7 +42,7 @@ def run_linear(step: Linear, read: Callable[[Read], Tensor], parameters: Paramet
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, add: Tensor | None, activation: str) -> Tensor:
     n, k = weight.shape
-    if not ops.worthwhile(x.numel() // k, n, k) or not ops.usable(x, weight, bias, add):
+    if not ops.worthwhile(x.numel() // k, n, k, activation) or not ops.usable(x, weight, bias, add):
         out = F.linear(x, weight, bias)
         return FUNCTIONS[activation](out if add is None else out + add)
     if activation in ops.ACTIVATIONS:
