@@ -200,6 +200,18 @@ def test_branches_from_one_state_do_not_disturb_each_other(name: str, ablation: 
         torch.testing.assert_close(branches[0], expected, rtol=1e-10, atol=1e-10)
 
 
+@torch.no_grad()
+@variants
+def test_a_frame_whose_likelihood_nobody_asks_for(name: str, ablation: str) -> None:
+    model, (latents, x) = deep(name, ablation), path(5)
+    state = model.start(2, latents.w)
+    for t in range(4):
+        state = model.advance(state, latents.z[:, t], x[:, t])
+    likelihood, _ = model.step_likelihood(state, latents.z[:, 4])
+    expected = model.likelihood(latents, x).mean[:, 4]
+    torch.testing.assert_close(likelihood.mean, expected, rtol=1e-10, atol=1e-10)
+
+
 @variants
 def test_gradients_through_steps(name: str, ablation: str) -> None:
     model, (latents, x) = deep(name, ablation), path(4)
