@@ -40,9 +40,17 @@ class LinearGaussian(NamedTuple):
     transition_noise: Tensor
     emission_noise: Tensor
 
-    def frame(self, t: int) -> LinearGaussian:
-        """The matrices of frame t of a batch of sequences."""
-        return self._replace(transition=self.transition[:, t], control=self.control[:, t], emission=self.emission[:, t])
+    def frames(self) -> list[LinearGaussian]:
+        """The matrices of each frame of a batch of sequences, ``(batch, time, ...)``.
+
+        All at once: the gradient of a frame picked out of the whole would be as large as the whole.
+        """
+        parts = (matrices.unbind(1) for matrices in (self.transition, self.control, self.emission))
+        return [LinearGaussian(A, B, C, *self[3:]) for A, B, C in zip(*parts, strict=True)]
+
+    def push(self, u: Tensor) -> Tensor:
+        """B u, what inputs ``(..., input)`` add to the state."""
+        return (self.control @ u.unsqueeze(-1)).squeeze(-1)
 
 
 class Filtered(NamedTuple):
@@ -89,10 +97,10 @@ def emission_law(mean: Tensor, covariance: Tensor, model: LinearGaussian) -> Mul
     return MultivariateNormal((C @ mean.unsqueeze(-1)).squeeze(-1), scale_tril=L, validate_args=False)
 
 
-def predict(mean: Tensor, covariance: Tensor, u: Tensor, model: LinearGaussian) -> tuple[Tensor, Tensor]:
-    """One time update: the moments of z_t from those of z_t-1, the input u_t and frame t's matrices."""
+def predict(mean: Tensor, covariance: Tensor, push: Tensor, model: LinearGaussian) -> tuple[Tensor, Tensor]:
+    """One time update: the moments of z_t from those of z_t-1, B_t u_t and frame t's matrices."""
     A = model.transition
-    mean = (A @ mean.unsqueeze(-1) + model.control @ u.unsqueeze(-1)).squeeze(-1)
+    mean = (A @ mean.unsqueeze(-1)).squeeze(-1) + push
     covariance = A @ covariance @ A.mT + model.transition_noise
     return mean, 0.5 * (covariance + covariance.mT)
 
@@ -121,16 +129,15 @@ def kalman_filter(a: Tensor, u: Tensor, model: LinearGaussian, initial_covarianc
         >>> kalman_filter(torch.ones(1, 3, 1), torch.zeros(1, 3, 1), walk, torch.eye(1)).mean.flatten()
         tensor([0.5000, 0.8000, 0.9231])
     """
-    batch, time, _ = a.shape
+    batch = a.shape[0]
     mean = a.new_zeros(batch, initial_covariance.shape[-1])
     covariance = initial_covariance.expand(batch, -1, -1)
     rows = []
-    for t in range(time):
-        frame = model.frame(t)
-        if t:
-            mean, covariance = predict(mean, covariance, u[:, t], frame)
+    for observed, pushed, frame in zip(a.unbind(1), model.push(u).unbind(1), model.frames(), strict=True):
+        if rows:
+            mean, covariance = predict(mean, covariance, pushed, frame)
         predicted = mean, covariance
-        law, mean, covariance = condition(mean, covariance, a[:, t], frame)
+        law, mean, covariance = condition(mean, covariance, observed, frame)
         rows.append((*predicted, mean, covariance, law.loc, law.scale_tril))
     *moments, location, triangle = (torch.stack(column, 1) for column in zip(*rows, strict=True))
     predicted_mean, predicted_covariance, means, covariances = moments

@@ -175,7 +175,7 @@ class KVAE(RecursiveDVAE):
         after = super().advance(state, z, x)
         _, mean, covariance = condition(state.extra.mean, state.extra.covariance, z, state.extra.matrices)
         matrices = self._matrices(after)
-        return after._replace(extra=_Predicted(*predict(mean, covariance, z, matrices), matrices))
+        return after._replace(extra=_Predicted(*predict(mean, covariance, matrices.push(z), matrices), matrices))
 
     def _matrices(self, state: State) -> LinearGaussian:
         """Those of a state's frame, one of each for every sequence."""
