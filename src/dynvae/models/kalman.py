@@ -132,7 +132,7 @@ def kalman_filter(a: Tensor, u: Tensor, model: LinearGaussian, initial_covarianc
     batch = a.shape[0]
     mean = a.new_zeros(batch, initial_covariance.shape[-1])
     covariance = initial_covariance.expand(batch, -1, -1)
-    rows = []
+    rows: list[tuple[Tensor, ...]] = []
     for observed, pushed, frame in zip(a.unbind(1), model.push(u).unbind(1), model.frames(), strict=True):
         if rows:
             mean, covariance = predict(mean, covariance, pushed, frame)

@@ -136,17 +136,16 @@ class LinearGaussianDVAE(DVAE):
             return self.observation(latents.z @ self.emission.mT)
 
     def start(self, batch: int, w: Tensor | None = None) -> _State:
-        return _State(self.weight.new_zeros(batch, self.z_dim), self._scales()[0])
+        return _State(self.weight.new_zeros(batch, self.z_dim), self._scales()[0].expand(batch, -1, -1))
 
     def step_prior(self, state: _State) -> Distribution:
-        scale = state.scale.expand(state.z.shape[0], -1, -1)
-        return MultivariateNormal(state.z @ self.transition.mT, scale_tril=scale, validate_args=False)
+        return MultivariateNormal(state.z @ self.transition.mT, scale_tril=state.scale, validate_args=False)
 
     def step_likelihood(self, state: _State, z: Tensor) -> tuple[Distribution, _State]:
         return self.observation(z @ self.emission.mT), state
 
     def advance(self, state: _State, z: Tensor, x: Tensor) -> _State:
-        return _State(z, self._scales()[1])
+        return _State(z, self._scales()[1].expand(z.shape[0], -1, -1))
 
     def _scales(self) -> tuple[Tensor, Tensor]:
         """Lower triangular roots of P and Q."""
