@@ -19,9 +19,14 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Sums are split between threads, and differently each time the machine is busy; one thread repeats."""
+def _one_thread() -> Iterator[None]:
+    """Sums are split between threads, and differently each time the machine is busy; one thread repeats.
+
+    Commands that were run in this process have switched denormal numbers off, which Hypothesis does not like.
+    """
     torch.set_num_threads(1)
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,7 +20,7 @@ from dynvae.models import PRESETS, VAE
 class Copy(VAE):
     """A model that knows every frame: its expected power is the true one."""
 
-    def likelihood(self, latents, x, lengths=None):
+    def likelihood(self, latents, x, lengths=None, seen=None):
         return ComplexGaussian((x + 1e-12).log(), floor=0.0)
 
 
@@ -108,7 +108,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 def test_another_likelihood_s_negative_mean_counts_as_no_power() -> None:
     class Negative(VAE):
-        def likelihood(self, latents, x, lengths=None):
+        def likelihood(self, latents, x, lengths=None, seen=None):
             return Independent(Normal(-torch.ones_like(x), torch.ones_like(x)), 1)
 
     model = Negative(x_dim=FRONT_END.bins, z_dim=2)
