@@ -1,5 +1,7 @@
-"""Scores of speech: the name of each says the variant; a failure has a reason and is never averaged in."""
+"""Scores of speech, of which a failure has a reason and is never averaged in; and distances between sets of sound."""
 
+from dynvae.metrics.distances import Comparison, Spread, compare, frechet_distance, kernel_distance
+from dynvae.metrics.features import EXTRACTORS, Extractor, LogMel, distance_names, extract, extractor
 from dynvae.metrics.parallel import Pair, Scored, score_pairs
 from dynvae.metrics.perceptual import estoi, pesq_nb, pesq_raw, pesq_wb, raw_from_nb, stoi
 from dynvae.metrics.score import Score, ScoreError
@@ -8,14 +10,25 @@ from dynvae.metrics.table import METRICS, Metric, score
 from dynvae.metrics.waveform import rmse, si_sdr
 
 __all__ = [
+    "EXTRACTORS",
     "METRICS",
+    "Comparison",
+    "Extractor",
+    "LogMel",
     "Metric",
     "Pair",
     "Score",
     "ScoreError",
     "Scored",
+    "Spread",
     "Summary",
+    "compare",
+    "distance_names",
     "estoi",
+    "extract",
+    "extractor",
+    "frechet_distance",
+    "kernel_distance",
     "pesq_nb",
     "pesq_raw",
     "pesq_wb",
