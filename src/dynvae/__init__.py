@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dynvae.pretrained import load as load
     from dynvae.pretrained import save as save
+    from dynvae.testtime import enhance as enhance
 
-__all__ = ["__version__", "load", "save"]
+__all__ = ["__version__", "enhance", "load", "save"]
 
 __version__ = "0.1.0"
 
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from dynvae import pretrained
 
         return getattr(pretrained, name)
+    if name == "enhance":
+        from dynvae import testtime
+
+        return testtime.enhance
     raise AttributeError(f"module 'dynvae' has no attribute '{name}'")

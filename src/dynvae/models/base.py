@@ -280,6 +280,17 @@ class DVAE(nn.Module, ABC):
         w = torch.randn(batch, self.w_dim, **options) if self.w_dim else None
         return Latents(torch.randn(batch, time, self.z_dim, **options), w)
 
+    def fed_back(self, latents: Latents, x: Tensor) -> Tensor:
+        """The past frames of generation mode: the model's own means along these latents, without gradient.
+
+        For a model that is not autoregressive, x itself.
+
+        Args:
+            latents: values of the latents.
+            x: tells the shape, ``(batch, time, x_dim)``.
+        """
+        return self._fed_back(latents, x, 1.0, None)
+
     def elbo(
         self,
         x: Tensor,

@@ -1,0 +1,71 @@
+"""Named ways to enhance speech: our own, and those that were published, with the settings their authors ran."""
+
+from __future__ import annotations
+
+__all__ = ["PRESETS", "Preset", "preset"]
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from dynvae.errors import ConfigError
+from dynvae.testtime.em import EM
+from dynvae.testtime.esteps import Langevin
+from dynvae.testtime.noise import NMF
+from dynvae.testtime.prior import Feedback, PriorEnergy
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A method: the engine's settings, and how a DVAE serves as prior.
+
+    Attributes:
+        em: E-step, noise and iterations.
+        feedback: see :class:`~dynvae.testtime.prior.DVAEPrior`.
+        energy: see there.
+        attempts: runs that a recording gets before a collapsed estimate is replaced by the last healthy one.
+        text: what it is, in a line.
+    """
+
+    em: EM
+    feedback: Feedback = "estimate"
+    energy: PriorEnergy = "exact"
+    attempts: int = 3
+    text: str = ""
+
+    def replaced(self, **changes: object) -> Preset:
+        """With other settings of the engine (fields of :class:`~dynvae.testtime.em.EM`)."""
+        try:
+            return replace(self, em=replace(self.em, **changes))  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ConfigError(f"the engine has no such setting ({error})") from error
+
+
+_LEGACY_NMF = NMF(rank=8, scale="unit", floor=False)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "default": Preset(EM(Langevin(), NMF()), text="Langevin EM, four chains"),
+        "ldem": Preset(
+            EM(Langevin(chains=10), _LEGACY_NMF, least_gain=0.0),
+            energy="published",
+            attempts=1,
+            text="Langevin EM as published: ten chains, the prior without its ½ (Sadeghi and Serizel, 2024)",
+        ),
+    }
+)
+"""The methods by name."""
+
+
+def preset(name: str) -> Preset:
+    """A method by its name.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(PRESETS)}"
+        raise ConfigError(f"there is no way '{name}' to enhance; {hint}")
+    return PRESETS[name]

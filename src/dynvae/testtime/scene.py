@@ -1,0 +1,113 @@
+"""What was recorded, and where chance comes from: both for several recordings of unequal length at once."""
+
+from __future__ import annotations
+
+__all__ = ["Draws", "Scene"]
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dynvae.nn import time_mask
+
+_FLOOR = 1e-10  # of the recording's mean power
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The noisy power spectrograms of a batch of recordings.
+
+    Attributes:
+        power: |x|², ``(batch, time, bins)``, no less than the floor; what stands in the padding is the floor.
+        lengths: valid frames of each recording, ``(batch,)``; None if there is no padding.
+        valid: one on valid frames and zero in the padding, ``(batch, time, 1)``; None if there is no padding.
+        floor: the least power and variance of each recording, ``(batch, 1, 1)``: 1e-10 of its mean power.
+    """
+
+    power: Tensor
+    lengths: Tensor | None
+    valid: Tensor | None
+    floor: Tensor
+
+    @classmethod
+    def of(cls, power: Tensor, lengths: Tensor | None = None) -> Scene:
+        """The scene of power spectrograms ``(batch, time, bins)``, of so many valid frames each (all by default)."""
+        time = power.shape[1]
+        if lengths is not None and bool((lengths == time).all()):
+            lengths = None
+        if lengths is None:
+            valid, mean = None, power.mean((1, 2), keepdim=True)
+        else:
+            valid = time_mask(lengths, time).unsqueeze(-1).to(power.dtype)
+            power = power.where(valid > 0, 0)
+            mean = power.sum((1, 2), keepdim=True) / (lengths.view(-1, 1, 1) * power.shape[2])
+        floor = (_FLOOR * mean).clamp(min=torch.finfo(power.dtype).tiny)
+        return cls(torch.maximum(power, floor), lengths, valid, floor)
+
+    @property
+    def batch(self) -> int:
+        return self.power.shape[0]
+
+    @property
+    def frames(self) -> Tensor:
+        """The number of valid frames of each recording, ``(batch,)``."""
+        if self.lengths is None:
+            return self.power.new_full((self.batch,), self.power.shape[1])
+        return self.lengths.to(self.power)
+
+    def one(self, index: int) -> Scene:
+        """One of the recordings, without padding."""
+        time = self.power.shape[1] if self.lengths is None else int(self.lengths[index])
+        return Scene(self.power[index : index + 1, :time], None, None, self.floor[index : index + 1])
+
+    def total(self, frames: Tensor) -> Tensor:
+        """The sum over valid frames of ``(batch, ..., time)``: ``(batch, ...)``."""
+        if self.valid is None:
+            return frames.sum(-1)
+        valid = self.valid.squeeze(-1)
+        return torch.where(valid.view(self.batch, *[1] * (frames.dim() - 2), -1) > 0, frames, 0).sum(-1)
+
+
+class Draws:
+    """Random numbers for a batch of recordings: each draws from its own generator, as much as its length needs.
+
+    So a recording gets the same numbers in any batch, and on any device.
+
+    Args:
+        generators: one for each recording.
+        scene: tells the lengths, the type and the place.
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator], scene: Scene) -> None:
+        self.generators, self.like = list(generators), scene.power
+        time = scene.power.shape[1]
+        self.times = [time] * scene.batch if scene.lengths is None else [int(t) for t in scene.lengths]
+
+    @classmethod
+    def seeded(cls, seed: int, scene: Scene) -> Draws:
+        """Every recording's generator starts from this seed."""
+        return cls([torch.Generator().manual_seed(seed) for _ in range(scene.batch)], scene)
+
+    def one(self, index: int, scene: Scene) -> Draws:
+        """The draws of one recording, from the same generator."""
+        return Draws([self.generators[index]], scene)
+
+    def normal(self, samples: int, size: int, frames: bool = True) -> Tensor:
+        """Standard normal, ``(batch · samples, time, size)``, or without frames ``(batch · samples, size)``."""
+        return self._draw(torch.randn, samples, size, frames)
+
+    def uniform(self, samples: int, size: int, frames: bool = True) -> Tensor:
+        """Uniform in [0, 1), in the same shapes."""
+        return self._draw(torch.rand, samples, size, frames)
+
+    def _draw(self, draw: Callable[..., Tensor], samples: int, size: int, frames: bool) -> Tensor:
+        longest, parts = self.like.shape[1], []
+        for generator, time in zip(self.generators, self.times, strict=True):
+            shape = (samples, time, size) if frames else (samples, size)
+            part = draw(shape, generator=generator, dtype=self.like.dtype)
+            if frames and time < longest:
+                part = torch.nn.functional.pad(part, (0, 0, 0, longest - time))
+            parts.append(part)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(self.like.device)
