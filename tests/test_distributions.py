@@ -17,6 +17,7 @@ from dynvae.distributions import (
     POWER_FLOOR,
     ComplexGaussian,
     FixedGaussianLikelihood,
+    RadialLaplace,
     bound_log_variance,
     diagonal_normal,
     draw,
@@ -109,6 +110,43 @@ def test_complex_gaussian_shapes_and_seeds() -> None:
     assert law.expand((6, 2, 3)).log_prob(torch.ones(6, 2, 3, 4)).shape == (6, 2, 3)
     assert torch.equal(law.sample(generator=seeded(1)), law.sample(generator=seeded(1)))
     assert not law.sample().requires_grad
+
+
+# ---- joints ----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.floats(0.2, 3))
+def test_the_law_of_a_joint_integrates_to_one_over_space(std: float) -> None:
+    law = RadialLaplace(torch.zeros(3, dtype=torch.float64), std)
+    radius = torch.linspace(0, 30 * std, 200_001, dtype=torch.float64)
+    places = torch.stack([radius, torch.zeros_like(radius), torch.zeros_like(radius)], -1)
+    shells = law.log_prob(places).exp() * 4 * math.pi * radius**2
+    assert float(torch.trapezoid(shells, radius)) == pytest.approx(1, abs=1e-7)
+    second = float(torch.trapezoid(shells * radius**2, radius)) / 3  # of each coordinate, by symmetry
+    assert second == pytest.approx(float(law.variance[0]), rel=1e-6)
+    assert float(law.variance[0]) == pytest.approx(std**2)
+
+
+def test_the_law_of_joints_is_their_mean_error_up_to_constants() -> None:
+    mean, value = randn(4, 12), randn(4, 12, seed=1)
+    errors = (value - mean).unflatten(-1, (-1, 3)).square().sum(-1).sqrt()
+    law = RadialLaplace(mean, 0.5)
+    difference = law.log_prob(mean) - law.log_prob(value)
+    torch.testing.assert_close(difference, 4 * errors.mean(-1) / 0.25)
+    assert law.expand((2, 4)).log_prob(value).shape == (2, 4)
+
+
+def test_joints_are_drawn_from_their_law() -> None:
+    mean = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 0.0], dtype=torch.float64)
+    drawn = RadialLaplace(mean.expand(200_000, 6), 0.8)
+    x = draw(drawn, seeded())
+    torch.testing.assert_close(x.mean(0), mean, atol=0.01, rtol=0)
+    torch.testing.assert_close(x.var(0), torch.full_like(mean, 0.64), atol=0.01, rtol=0)
+    radius = (x - mean).unflatten(-1, (-1, 3)).norm(dim=-1).flatten()
+    gamma = torch.special.gammainc(torch.tensor(3.0, dtype=torch.float64), radius.sort().values / 0.4)
+    steps = torch.arange(1, len(gamma) + 1, dtype=torch.float64) / len(gamma)
+    assert (gamma - steps).abs().max() < 1.9 / math.sqrt(len(gamma))  # Kolmogorov-Smirnov at 0.1 %
 
 
 # ---- Gaussians ---------------------------------------------------------------------------------------------------
@@ -283,18 +321,19 @@ def test_drawing_from_the_unknown_is_refused() -> None:
 
 
 def test_likelihoods_of_a_decoder() -> None:
-    mean, log_variance = randn(2, 3, 4), randn(2, 3, 4, seed=1)
+    mean, log_variance = randn(2, 3, 6), randn(2, 3, 6, seed=1)
     laws = {
         "complex_gaussian": (ComplexGaussian(log_variance), log_variance),
         "gaussian": (diagonal_normal(mean, log_variance), torch.cat([mean, log_variance], -1)),
         "fixed_gaussian": (Independent(Normal(mean, torch.ones_like(mean)), 1), mean),
+        "joint_l2": (RadialLaplace(mean), mean),
         "bernoulli": (Independent(Bernoulli(logits=mean), 1), mean),
     }
     assert laws.keys() == LIKELIHOODS.keys()
     for name, (expected, packed) in laws.items():
         likelihood = LIKELIHOODS[name]()
-        assert packed.shape[-1] == 4 * likelihood.outputs
-        x = (randn(2, 3, 4, seed=2).square() > 0.5).double()
+        assert packed.shape[-1] == 6 * likelihood.outputs
+        x = (randn(2, 3, 6, seed=2).square() > 0.5).double()
         torch.testing.assert_close(likelihood(packed).log_prob(x), expected.log_prob(x), msg=name)
         assert likelihood(packed).batch_shape == (2, 3)
 

@@ -12,6 +12,7 @@ __all__ = [
     "POWER_FLOOR",
     "ComplexGaussian",
     "Likelihood",
+    "RadialLaplace",
     "bound_log_variance",
     "diagonal_normal",
     "draw",
@@ -167,6 +168,67 @@ class ComplexGaussian(Distribution):
         return ComplexGaussian(self._raw.expand(*batch_shape, *self.event_shape), self.floor, self.limit)
 
 
+class RadialLaplace(Distribution):
+    r"""Joints of a body, each with a density that falls with the *distance* from its expected place.
+
+    With :math:`r_j = \lVert x_j - \mu_j \rVert_2` the error of joint j, and three coordinates a joint,
+
+    .. math:: \ln p(x) = -\sum_j \left( r_j / b + \ln 8\pi b^3 \right).
+
+    :math:`8\pi b^3 = \int_0^\infty 4\pi r^2 e^{-r/b} dr` makes it a density. For a given b, the negative is the sum of
+    the joints' errors in units of b, up to a constant: their mean is the MPJPE of a pose. A coordinate has the
+    variance :math:`4 b^2`.
+
+    Args:
+        mean: :math:`\mu`, ``(..., 3 · joints)``, x, y and z of a joint side by side.
+        std: standard deviation of a coordinate; b is half of it.
+
+    Example:
+        >>> pose = RadialLaplace(torch.zeros(6), std=2.0)
+        >>> away = pose.log_prob(torch.tensor([3.0, 0.0, 4.0, 0.0, 0.0, 0.0]))
+        >>> round((pose.log_prob(torch.zeros(6)) - away).item(), 4)  # one joint is 5 away, the other 0
+        5.0
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    has_rsample = False
+
+    def __init__(self, mean: Tensor, std: float = 1.0) -> None:
+        self._mean = mean
+        self.scale = std / 2
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected places."""
+        return self._mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each coordinate, 4 b²."""
+        return torch.full_like(self._mean, 4 * self.scale**2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of a pose, summed over its joints."""
+        distances = torch.linalg.vector_norm((value - self._mean).unflatten(-1, (-1, 3)), dim=-1)
+        constant = distances.shape[-1] * math.log(8 * math.pi * self.scale**3)
+        return -distances.sum(-1) / self.scale - constant
+
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw poses: in a random direction, by a distance that follows Gamma(3, b)."""
+        with torch.no_grad():
+            mean = self._mean.expand(torch.Size(sample_shape) + self._mean.shape).unflatten(-1, (-1, 3))
+            direction = _randn(mean, generator)
+            direction = direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+            uniform = torch.rand(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+            distance = -torch.log1p(-uniform).sum(-1, keepdim=True) * self.scale  # three exponentials
+            return (mean + distance * direction).flatten(-2)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> RadialLaplace:
+        """The same law for a larger batch."""
+        return RadialLaplace(self._mean.expand(*batch_shape, *self.event_shape), 2 * self.scale)
+
+
 def draw(distribution: Distribution, generator: torch.Generator | None = None) -> Tensor:
     """Draw one value with an explicit source of randomness, which :mod:`torch.distributions` does not take.
 
@@ -174,7 +236,7 @@ def draw(distribution: Distribution, generator: torch.Generator | None = None) -
         TypeError: the kind of distribution is not known here.
     """
     match distribution:
-        case ComplexGaussian():
+        case ComplexGaussian() | RadialLaplace():
             return distribution.sample(generator=generator)
         case Independent(base_dist=Normal() as base):
             return torch.addcmul(base.loc, base.scale, _randn(base.loc, generator))
@@ -228,6 +290,8 @@ class Likelihood(ABC):
     """
 
     outputs: ClassVar[int] = 1
+    group: ClassVar[int] = 1
+    """Features that belong together: the size of a frame is a multiple of it."""
     mean_function: ClassVar[str] = "identity"
     """What makes the mean of the first ``feature`` outputs (see :mod:`dynvae.recurrence.functions`)."""
 
@@ -268,6 +332,17 @@ class FixedGaussianLikelihood(Likelihood):
 
 
 @dataclass(frozen=True)
+class JointLikelihood(Likelihood):
+    """Places of joints in space, :class:`RadialLaplace`: the decoder gives the mean, whose loss is the MPJPE."""
+
+    group: ClassVar[int] = 3
+    std: float = 1.0
+
+    def __call__(self, packed: Tensor) -> RadialLaplace:
+        return RadialLaplace(_at_least_single(packed), self.std)
+
+
+@dataclass(frozen=True)
 class BernoulliLikelihood(Likelihood):
     """Binary vectors (piano rolls, masks), or intensities in [0, 1] by the usual abuse: the decoder gives logits."""
 
@@ -286,6 +361,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "complex_gaussian": ComplexGaussianLikelihood,
     "gaussian": GaussianLikelihood,
     "fixed_gaussian": FixedGaussianLikelihood,
+    "joint_l2": JointLikelihood,
     "bernoulli": BernoulliLikelihood,
 }
 """The likelihoods by the name that a configuration gives them."""

@@ -47,10 +47,18 @@ def test_presets(model: DVAE, check: Any) -> None:
     check(model)
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "fixed_gaussian", "bernoulli"])
+LIKELIHOODS: dict[str, dict[str, Any]] = {
+    "gaussian": {},
+    "fixed_gaussian": {},
+    "joint_l2": {"x_dim": 6, "observation_std": 0.7},
+    "bernoulli": {},
+}
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("name", PRESETS)
 def test_likelihoods(name: str, likelihood: str) -> None:
-    check_dvae(small(name, likelihood=likelihood), ABOUT_OBSERVATIONS)
+    check_dvae(small(name, likelihood=likelihood, **LIKELIHOODS[likelihood]), ABOUT_OBSERVATIONS)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -116,6 +124,10 @@ ON_COMPILED = {
     **{f"{name}-two_layers": (name, {"rnn_layers": 2}, IN_FLOAT32) for name in RECURRENT},
     "dkf-bidirectional": ("dkf", {"bidirectional": True}, IN_FLOAT32),
     **{f"{name}-gaussian": (name, {"likelihood": "gaussian"}, ABOUT_OBSERVATIONS) for name in PRESETS},
+    **{
+        f"{name}-joint_l2": (name, {"likelihood": "joint_l2", **LIKELIHOODS["joint_l2"]}, ABOUT_OBSERVATIONS)
+        for name in ("dkf", "srnn")
+    },
     **{f"{name}-log": (name, {"input_transform": "log"}, ABOUT_OBSERVATIONS) for name in PRESETS},
     **{f"{name}-dropout": (name, {"dropout": 0.4}, ["check_dropout", "check_no_state_is_kept"]) for name in PRESETS},
 }
@@ -247,3 +259,8 @@ def test_errors_of_a_model_are_failures_with_the_name_of_the_check() -> None:
     model.decoder.layers[1] = torch.nn.Linear(2, 7)
     with pytest.raises(AssertionError, match="VAE fails check_shapes: RuntimeError: mat1 and mat2"):
         check_dvae(model)
+
+
+def test_joints_come_in_threes() -> None:
+    with pytest.raises(ConfigError, match="3 features together; 5 is no multiple"):
+        small("vae", likelihood="joint_l2")

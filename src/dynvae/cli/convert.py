@@ -7,7 +7,7 @@ __all__ = ["run"]
 from pathlib import Path
 from typing import Any, Literal
 
-from dynvae.audio import FRONT_ENDS
+from dynvae.audio import FRONT_ENDS, FrontEnd
 from dynvae.cli.parsing import make_parser
 from dynvae.errors import ConfigError
 from dynvae.pretrained.published import convert
@@ -32,6 +32,10 @@ def run(arguments: list[str]) -> int:
     model = convert(settings.file, settings.out, settings.ini, settings.window)
     count = sum(parameter.numel() for parameter in model.parameters())
     front_end = model.front_end
-    heard = f"{front_end.window_length}/{front_end.hop_length} STFT" if front_end else "no front end known"
+    heard = (
+        f"{front_end.window_length}/{front_end.hop_length} STFT"
+        if isinstance(front_end, FrontEnd)
+        else "no front end known"
+    )
     print(f"{settings.out}: {type(model).__name__}, {count:,} parameters, {model.x_dim} bins ({heard})")
     return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["Corpus", "Utterance", "sound_files"]
+__all__ = ["Corpus", "Utterance", "sound_files", "with_splits"]
 
 import dataclasses
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -51,7 +51,7 @@ class Corpus:
         self.utterances = tuple(utterances)
 
     @classmethod
-    def open(cls, source: str | os.PathLike[str] | Corpus) -> Corpus:
+    def open(cls, source: str | os.PathLike[str] | Corpus, suffixes: Collection[str] = AUDIO_SUFFIXES) -> Corpus:
         """Open a folder of sound files, a manifest, or the built-in corpus.
 
         **A folder** that holds ``manifest.csv`` or ``manifest.jsonl`` is read by it. Otherwise every sound file below
@@ -69,6 +69,7 @@ class Corpus:
 
         Args:
             source: path, or ``"builtin"`` for the corpus that `dynvae.data.builtin` makes.
+            suffixes: of the files to look for in a folder without a manifest.
 
         Raises:
             DataError: there is nothing to open, a manifest is wrong, or a path leads outside.
@@ -87,21 +88,22 @@ class Corpus:
         if path.is_dir():
             manifests = [path / f"manifest{end}" for end in MANIFEST_SUFFIXES]
             found = next((manifest for manifest in manifests if manifest.exists()), None)
-            return cls.from_folder(path) if found is None else cls._from_manifest(found, path)
+            return cls.from_folder(path, suffixes) if found is None else cls._from_manifest(found, path)
         if path.is_file():
             return cls._from_manifest(path, path.parent)
         raise DataError(f"{text}: no such corpus; give a folder of sound files, a manifest (.csv, .jsonl) or 'builtin'")
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Corpus:
-        """The sound files below a folder, whatever manifest it holds; see `open`.
+    def from_folder(cls, folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES) -> Corpus:
+        """The sound files below a folder, or those with other suffixes, whatever manifest it holds; see `open`.
 
         Raises:
             DataError: there are none.
         """
-        names = list(sound_files(folder))
+        names = list(sound_files(folder, suffixes))
         if not names:
-            raise DataError(f"{folder}: no sound files in this folder; looked for {' '.join(sorted(AUDIO_SUFFIXES))}")
+            kind = "sound files" if suffixes is AUDIO_SUFFIXES else "sequences"
+            raise DataError(f"{folder}: no {kind} in this folder; looked for {' '.join(sorted(suffixes))}")
         tops = {name.parts[0] for name in names if len(name.parts) > 1}
         told = {top: split_of_folder(top) for top in tops}
         by_folder = "train" in told.values() or (bool(told) and all(told.values()))
@@ -117,7 +119,7 @@ class Corpus:
                 logger.warning("%s: %d files lie outside the split folders and are left out, e.g. %s",
                                folder, len(stray), stray[0])  # fmt: skip
             utterances = [utterance for utterance in utterances if utterance.split]
-        return cls(folder, _with_splits(folder, utterances))
+        return cls(folder, with_splits(folder, utterances))
 
     @classmethod
     def _from_manifest(cls, manifest: Path, root: Path) -> Corpus:
@@ -146,7 +148,7 @@ class Corpus:
                             "get them, or remove their lines")  # fmt: skip
         if not utterances:
             raise DataError(f"{manifest}: the manifest lists no files")
-        return cls(root, _with_splits(manifest, utterances))
+        return cls(root, with_splits(manifest, utterances))
 
     def split(self, name: str) -> Corpus:
         """The utterances of one split.
@@ -195,12 +197,12 @@ class Corpus:
         return f"Corpus({str(self.root)!r}: {counts or 'empty'}; {len(self.speakers)} speakers)"
 
 
-def sound_files(folder: Path) -> Iterator[Path]:
-    """The sound files below a folder, relative to it and sorted; hidden ones and linked folders are not entered."""
+def sound_files(folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES) -> Iterator[Path]:
+    """Sound files (or others) below a folder, relative to it and sorted; not hidden ones, nor those in linked folders."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
-            if not file.startswith(".") and Path(file).suffix.lower() in AUDIO_SUFFIXES:
+            if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
                 yield (Path(place) / file).relative_to(folder)
 
 
@@ -224,7 +226,7 @@ def _seconds(manifest: Path, line: int, text: str) -> float | None:
     return seconds
 
 
-def _with_splits(source: Path, utterances: list[Utterance]) -> list[Utterance]:
+def with_splits(source: Path, utterances: list[Utterance]) -> list[Utterance]:
     """Make the splits that are missing: all three where there is none, the validation split where there is training."""
     known = {utterance.split for utterance in utterances}
     if "" in known and len(known) > 1:

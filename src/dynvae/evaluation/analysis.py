@@ -44,9 +44,9 @@ def speech_front_end(model: DVAE) -> FrontEnd:
         ConfigError: the model has none, or it does not make the frames that the model takes.
     """
     front_end = model.front_end
-    if front_end is None:
+    if not isinstance(front_end, FrontEnd):
         raise ConfigError(
-            f"this {type(model).__name__} carries no front end, so nothing tells how sound becomes its input; "
+            f"this {type(model).__name__} carries no front end for sound, so nothing tells how sound becomes its input; "
             "set model.front_end, or train it on sound"
         )
     if front_end.bins != model.x_dim:

@@ -29,6 +29,7 @@ from dynvae.distributions import (
     LIKELIHOODS,
     POWER_FLOOR,
     FixedGaussianLikelihood,
+    JointLikelihood,
     Likelihood,
     draw,
     kl_per_dimension,
@@ -37,6 +38,7 @@ from dynvae.distributions import (
 from dynvae.errors import ConfigError
 from dynvae.models.states import expand_state
 from dynvae.models.values import ELBO, Continued, Frame, Generated, Latents, Posterior
+from dynvae.motion import Skeleton
 from dynvae.nn import time_mask
 
 Mode = Literal["teacher-forced", "generation"]
@@ -59,8 +61,8 @@ class DVAE(nn.Module, ABC):
         z_dim: size of a latent frame.
         w_dim: size of the sequence-level latent; 0 if there is none.
         likelihood: ``"complex_gaussian"`` (STFT power spectra, the default), ``"gaussian"`` (learned variance),
-            ``"fixed_gaussian"`` or ``"bernoulli"``.
-        observation_std: standard deviation of ``"fixed_gaussian"``.
+            ``"fixed_gaussian"``, ``"joint_l2"`` (places of joints, three features each) or ``"bernoulli"``.
+        observation_std: standard deviation of a feature under ``"fixed_gaussian"`` and ``"joint_l2"``.
         input_transform: what the networks see of a frame, in the encoder and of the past: ``"raw"`` (as published);
             of power spectra ``"log"``, ln(x + 1e-10) / 10, or ``"root"``, (x + 1e-10)^½; or ``"standardise"``, each
             feature less its mean, in its deviations (see :meth:`standardise`).
@@ -106,8 +108,14 @@ class DVAE(nn.Module, ABC):
             self.register_buffer("input_mean", torch.zeros(x_dim))
             self.register_buffer("input_std", torch.ones(x_dim))
         kind = LIKELIHOODS[likelihood]
-        self.observation: Likelihood = kind(observation_std) if kind is FixedGaussianLikelihood else kind()
-        self.front_end: FrontEnd | None = None
+        if x_dim % kind.group:
+            raise ConfigError(
+                f"the likelihood '{likelihood}' takes {kind.group} features together; {x_dim} is no multiple"
+            )
+        self.observation: Likelihood = (
+            kind(observation_std) if issubclass(kind, (FixedGaussianLikelihood, JointLikelihood)) else kind()
+        )
+        self.front_end: FrontEnd | Skeleton | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have the constructor of each member record its arguments as ``config``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from dynvae.audio import FrontEnd
 from dynvae.models import DVAE
 
 _HEADER = ("license", "license_name", "license_link", "language", "tags", "datasets", "metrics")
@@ -39,11 +40,16 @@ def model_card(model: DVAE, name: str, card: Mapping[str, Any], digest: str) -> 
         f"{model.title} ({model.paper}), {count:,} parameters, {model.z_dim} latent dimensions a frame, "
         f"{model.x_dim} observed ones."
     )
-    if model.front_end is not None:
-        front_end = model.front_end
+    front_end = model.front_end
+    if isinstance(front_end, FrontEnd):
         parts.append(
             f"It works on power spectra at {front_end.sample_rate} Hz: sine window of {front_end.window_length} "
             f"samples, hop of {front_end.hop_length}."
+        )
+    elif front_end is not None:
+        parts.append(
+            f"It works on {len(front_end.observed)} of {front_end.joints} joints of a body, seen from its root, at "
+            f"{front_end.frame_rate:g} frames a second; 1 in a frame is {front_end.scale:.4g} m."
         )
     parts.append('```python\nimport dynvae\n\nmodel = dynvae.load("path/to/this/folder")\n```')
     for key, value in card.items():

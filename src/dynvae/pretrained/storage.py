@@ -37,6 +37,7 @@ from dynvae.audio import FrontEnd
 from dynvae.errors import CheckpointError, ConfigError, DynvaeError
 from dynvae.files import atomic_write
 from dynvae.models import DVAE, ZOO
+from dynvae.motion import Skeleton
 from dynvae.pretrained.card import model_card
 from dynvae.pretrained.construction import construct, fill
 
@@ -139,7 +140,8 @@ def read(directory: str | os.PathLike[str], device: str | torch.device = "cpu") 
     with _blame(directory / CONFIG):
         model = construct(config["model"], config["arguments"])
         if config["front_end"] is not None:
-            model.front_end = FrontEnd.from_dict(config["front_end"])
+            kind = Skeleton if config["front_end"].get("kind") == "skeleton" else FrontEnd
+            model.front_end = kind.from_dict(config["front_end"])
     fill(model, state, directory / WEIGHTS)
     return model.to(device).eval()
 
