@@ -74,5 +74,5 @@ CASES: dict[str, Case] = {
 }
 """The models by name. ``srnn-ss`` is SRNN with scheduled sampling, half of the past frames being its own."""
 
-RECURRENT = ("vrnn", "srnn", "srnn-ss", "dkf", "rvae-causal", "rvae")
-"""Those with a recursion that no single call of a library can do."""
+RECURRENT = ("vrnn", "srnn", "srnn-ss", "dkf", "rvae-causal", "rvae", "storn", "dsae", "kvae")
+"""Those with a recursion, of the networks or, in KVAE, of the Kalman filter."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, HiTDVAE, Latents, LigHTDVAE, build
-from dynvae.models.transformer import Attention, Grown, positional_encoding
+from dynvae.models.transformer import Attention, Grown, positional_encoding, rotated
 from dynvae.testing import check_dependencies, check_dvae
 
 VARIANTS = [(name, ablation) for name in ("hit", "light") for ablation in ("none", "inv-s", "inv-s-nr")]
@@ -22,6 +22,9 @@ OPTIONS: list[dict[str, Any]] = [
     {"w_cell": "lstm", "w_direction": "forward", "rnn_layers": 2},
     {"w_cell": "rnn", "w_direction": "backward"},
     {"activation": "gelu"},
+    {"positions": "relative", "memory_positions": True},
+    {"positions": "relative", "span": 3, "layers": 4},
+    {"span": 4, "layers": 4},
 ]
 ABOUT_NETWORKS = [
     "check_config",
@@ -111,6 +114,42 @@ def test_positions() -> None:
     assert torch.equal(positional_encoding(20, 5, code), code[20:25])
 
 
+def test_relative_positions_know_distances_alone() -> None:
+    torch.manual_seed(0)
+    attention = Attention(8, 2, rotary=True).double()
+    x = torch.randn(1, 5, 8, dtype=torch.float64)
+    here, there = (attention(x, attention.memory(x, start), start) for start in (0, 70))
+    torch.testing.assert_close(here, there)
+    assert not torch.allclose(here, attention(x, attention.memory(x, 1), 0))
+    torch.testing.assert_close(rotated(x.unsqueeze(2), 3).norm(dim=-1), x.unsqueeze(2).norm(dim=-1))
+
+
+@pytest.mark.parametrize("name", ["hit", "light"])
+def test_a_span_bounds_what_a_frame_sees(name: str) -> None:
+    options = {"positions": "relative", "memory_positions": True, "span": 3}
+    model = deep(name, **options)
+    latents, x = path(12)
+    latents = latents._replace(z=latents.z.requires_grad_())
+    (gradient,) = torch.autograd.grad(model.likelihood(latents, x).mean[:, -1].sum(), latents.z)
+    reach = gradient.abs().amax((0, 2)) > 0
+    assert reach.tolist() == [False] * 7 + [True] * 5  # two layers, each two frames further back
+    # Long after the first frames, it does not matter how long: what comes of the last frames is the same.
+    early = Latents(latents.z.detach()[:, 4:], latents.w)
+    late, alone = model.likelihood(latents, x).mean[:, -1], model.likelihood(early, x[:, 4:]).mean[:, -1]
+    torch.testing.assert_close(late, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_the_encoder_of_a_padded_batch_sees_its_span_alone() -> None:
+    model = deep("light", positions="relative", span=3)
+    _, x = path(12)
+    lengths = torch.tensor([12, 4])
+    w = torch.zeros(2, 1, dtype=x.dtype)
+    whole = model.encoder(torch.cat([x, w.unsqueeze(1).expand(-1, 12, -1)], -1), lengths)
+    short = model.encoder(torch.cat([x[1:, :4], w[1:].unsqueeze(1).expand(-1, 4, -1)], -1))
+    torch.testing.assert_close(whole[1:, :4], short, rtol=1e-12, atol=1e-12)
+    assert whole.isfinite().all()
+
+
 def test_attention_is_that_of_torch() -> None:
     torch.manual_seed(0)
     ours, theirs = Attention(6, 3).double(), torch.nn.MultiheadAttention(6, 3, batch_first=True).double()
@@ -148,9 +187,18 @@ def recomputed(model: DVAE, n: int, length: int, feedback: str, generator: torch
 
 
 @variants
-@pytest.mark.parametrize("feedback", ["mean", "sample"])
-def test_cached_generation_is_that_of_whole_sequences(name: str, ablation: str, feedback: str) -> None:
-    options = {"pre_norm": True, "memory_positions": True} if feedback == "sample" else {}
+@pytest.mark.parametrize(
+    ("feedback", "options"),
+    [
+        ("mean", {}),
+        ("sample", {"pre_norm": True, "memory_positions": True}),
+        ("mean", {"positions": "relative", "memory_positions": True, "span": 5}),
+    ],
+    ids=["mean", "sample", "span"],
+)
+def test_cached_generation_is_that_of_whole_sequences(
+    name: str, ablation: str, feedback: str, options: dict[str, Any]
+) -> None:
     model = deep(name, ablation, input_transform="log", **options)
     drawn = model.sample(2, 40, feedback=feedback, generator=seeded(1))  # the caches are enlarged on the way
     x, z = recomputed(model, 2, 40, feedback, seeded(1))

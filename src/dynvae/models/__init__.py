@@ -22,6 +22,7 @@ __all__ = [
     "Latents",
     "LigHTDVAE",
     "Posterior",
+    "RecursiveDVAE",
     "build",
 ]
 
@@ -34,6 +35,7 @@ from dynvae.models.dkf import DKF
 from dynvae.models.dsae import DSAE
 from dynvae.models.hit import HiTDVAE, LigHTDVAE
 from dynvae.models.kvae import KVAE
+from dynvae.models.recursive import RecursiveDVAE
 from dynvae.models.rvae import RVAE
 from dynvae.models.srnn import SRNN
 from dynvae.models.storn import STORN

@@ -15,7 +15,7 @@ from dynvae.dependencies import Dependencies
 from dynvae.distributions import gaussian, reparameterize
 from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, Latents, Posterior
-from dynvae.models.transformer import Caches, Decoder, Encoder
+from dynvae.models.transformer import Caches, Decoder, Encoder, Positions
 from dynvae.nn import MLP, Direction, Recurrent, shift
 from dynvae.recurrence import Builder, run
 from dynvae.recurrence.program import Read
@@ -73,6 +73,12 @@ class HiTDVAE(DVAE):
         w_cell: its kind: ``"gru"``, ``"lstm"`` or ``"rnn"``.
         w_direction: ``"both"``, ``"forward"`` or ``"backward"``.
         rnn_layers: number of its layers.
+        positions: ``"absolute"`` adds sinusoids of a frame's number to what enters the Transformers, as the papers do.
+            ``"relative"`` turns queries and keys instead (:func:`~dynvae.models.transformer.rotated`), so that what
+            was learned from short sequences holds in long ones.
+        span: attention sees so many frames, itself included, of the past (the encoder, also of the future); 0 is all.
+            Through all layers a frame sees further. With relative positions, sequences of any length are then what
+            training has seen, and a frame of generation costs the same however many came before it.
         memory_positions: whether what the decoders remember gets positions too; without, as drawn in the paper, past
             frames of the memory are a set without order.
         pre_norm: normalise what enters a residual branch instead of what leaves it.
@@ -115,6 +121,8 @@ class HiTDVAE(DVAE):
         w_cell: Literal["lstm", "gru", "rnn"] = "gru",
         w_direction: Direction = "both",
         rnn_layers: int = 1,
+        positions: Positions = "absolute",
+        span: int = 0,
         memory_positions: bool = False,
         pre_norm: bool = False,
         projection: bool = False,
@@ -131,7 +139,10 @@ class HiTDVAE(DVAE):
         self.likelihood_query: Literal["z", "x"] = "z" if ablation == "none" else "x"
         self.residual = ablation != "inv-s-nr"
         sizes = (model_dim, layers, heads, feed_forward)
-        options: dict[str, Any] = {"pre_norm": pre_norm, "activation": activation, "dropout": dropout}
+        if positions not in ("absolute", "relative") or span < 0:
+            raise ConfigError(f"positions are absolute or relative, and the span not negative: {positions}, {span}")
+        options: dict[str, Any] = {"positions": positions, "span": span, "pre_norm": pre_norm}
+        options |= {"activation": activation, "dropout": dropout}
         self.w_rnn = Recurrent(x_dim, w_rnn, layers=rnn_layers, direction=w_direction, cell=w_cell, dropout=dropout)
         self.w_encoder = MLP(self.w_rnn.out_features, (), 2 * w_dim)
         self.encoder = Encoder(x_dim + w_dim, *sizes, **options)

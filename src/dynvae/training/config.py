@@ -24,6 +24,7 @@ class TrainConfig:
         lr: the highest learning rate.
         weight_decay: decay of the weights (adamw: decoupled).
         betas: averaging constants of the optimizer.
+        eps: what the optimizer adds to the root of the averaged squares.
         warmup_steps: steps in which the learning rate rises to its highest.
         lr_schedule: cosine falls to the floor by the last step, constant stays.
         lr_floor: the last learning rate, as a part of the highest.
@@ -62,6 +63,7 @@ class TrainConfig:
     lr: float = 1e-3
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
     warmup_steps: int = 100
     lr_schedule: Literal["cosine", "constant"] = "cosine"
     lr_floor: float = 0.05
@@ -89,7 +91,7 @@ class TrainConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        positive = ("frames", "batch_size", "epochs", "lr", "validate_every", "kl_cycles", "valid_frames")
+        positive = ("frames", "batch_size", "epochs", "lr", "eps", "validate_every", "kl_cycles", "valid_frames")
         for name in positive:
             _demand(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
         natural = ("weight_decay", "warmup_steps", "clip", "beta", "kl_start", "kl_warmup", "free_bits",

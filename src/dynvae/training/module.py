@@ -96,7 +96,14 @@ class Training(pl.LightningModule):
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         # A fused optimizer would divide by the loss scale itself, after the gradient has been clipped.
         fused = self.trainer.precision != "16-mixed"
-        optimizer = kind(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=fused)
+        optimizer = kind(
+            parameters,
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            fused=fused,
+        )
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
             self._optimizer_state = None
@@ -120,9 +127,10 @@ class Training(pl.LightningModule):
 
     @property
     def _front_end(self) -> FrontEnd:
-        if self.model.front_end is None:
-            raise ConfigError("the data are sound, and the model has no front end; set model.front_end")
-        return self.model.front_end
+        front_end = self.model.front_end
+        if not isinstance(front_end, FrontEnd):
+            raise ConfigError("the data are sound, and the model has no front end for it; set model.front_end")
+        return front_end
 
     def training_step(self, batch: tuple[Tensor, Tensor | None], index: int) -> Tensor:
         x, lengths = batch
