@@ -4,22 +4,34 @@ from __future__ import annotations
 
 __all__ = ["run"]
 
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from dynvae.audio import write_audio
+import torch
+
+from dynvae.audio import read_audio
 from dynvae.cli.parsing import make_parser
+from dynvae.cli.progress import progress_bar
 from dynvae.errors import MissingExtraError
-from dynvae.evaluation import PEAK, generate, save_spectrograms, speech_front_end
+from dynvae.evaluation import PEAK, Drawing, clip_path, save_spectrograms, speech_front_end, write_clips
+from dynvae.models import DVAE
 from dynvae.pretrained import load
+from dynvae.training.machine import flush_denormals
+
+SHEET = 16
+"""Spectrograms on the sheet, at most."""
 
 DESCRIPTION = f"""Draw new sequences from a model: ancestral sampling of the power spectrogram, and a phase for it by
-Griffin-Lim. --out gets a WAV file of each, with its peak at {PEAK} of full scale, and a sheet of their spectrograms."""
+Griffin-Lim. --out gets a WAV file of each, with its peak at {PEAK} of full scale, their settings, and a sheet of the
+first {SHEET} spectrograms. What was stopped goes on with the same command, and a larger -n adds to what is there."""
 
 
 def run(arguments: list[str]) -> int:
-    """Draw, write, and return 0.
+    """Draw, write, and return 0; 130 or 143 if a signal has come, after which the same command goes on.
 
     Raises:
         DynvaeError: the model or an option cannot be used.
@@ -34,27 +46,65 @@ def run(arguments: list[str]) -> int:
     add("--feedback", type=Literal["mean", "sample"], default="mean",
         help="what a frame is, for the result and for the frames after it: its expected power, or a draw")  # fmt: skip
     add("--iterations", type=int, default=60, help="of Griffin-Lim")
+    add("--batch", type=int, default=None,
+        help="clips that are drawn together, by default 64, or fewer long ones; it decides the clips, too")  # fmt: skip
+    add("--overwrite", action="store_true", help="remove clips with other settings from --out")
     add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
     settings = parser.parse_args(arguments)
+    flush_denormals()
+    drawing = Drawing(settings.seconds, settings.seed, settings.feedback, settings.iterations, settings.batch)
     model = load(settings.model, device=settings.device)
-    front_end = speech_front_end(model)
-    waveforms, powers = generate(
-        model,
-        settings.number,
-        settings.seconds,
-        seed=settings.seed,
-        feedback=settings.feedback,
-        iterations=settings.iterations,
-    )
     out = Path(settings.out)
-    digits = len(str(settings.number))
-    names = [f"sample-{index:0{digits}d}" for index in range(1, settings.number + 1)]
-    for name, waveform in zip(names, waveforms, strict=True):
-        write_audio(out / f"{name}.wav", waveform, front_end.sample_rate)
-        print(out / f"{name}.wav")
+    done = 0
     try:
-        save_spectrograms(out / "samples.png", list(powers), names, front_end, columns=4)
-        print(out / "samples.png")
+        with progress_bar() as bar, _terminable():
+            task = bar.add_task("generate", total=None)
+
+            def report(ready: int, total: int) -> None:
+                nonlocal done
+                done = ready
+                bar.update(task, completed=ready, total=total)
+
+            made = write_clips(model, settings.number, out, drawing, overwrite=settings.overwrite, report=report)
+    except (KeyboardInterrupt, _Terminated) as error:
+        signum = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        print(f"dynvae generate: stopped with {done} of {settings.number} clips in {out}; the same command goes on",
+              file=sys.stderr)  # fmt: skip
+        return 128 + signum
+    before = settings.number - made
+    print(f"{settings.number} clips of {settings.seconds:g} s in {out}" + (f", {before} from before" * bool(before)))
+    _draw_sheet(model, settings.number, out)
+    return 0
+
+
+def _draw_sheet(model: DVAE, number: int, out: Path) -> None:
+    front_end = speech_front_end(model)
+    paths = [clip_path(out, index) for index in range(min(number, SHEET))]
+    try:
+        powers = [front_end.power(torch.from_numpy(read_audio(path)[0])) for path in paths]
+        save_spectrograms(out / "samples.png", powers, [path.stem for path in paths], front_end, columns=4)
+        print(f"spectrograms of {len(paths)}: {out / 'samples.png'}")
     except MissingExtraError as error:
         print(f"dynvae generate: no sheet of spectrograms: {error}", file=sys.stderr)
-    return 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM has come."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the work as an interruption does, so that no half-written file is left."""
+
+    def terminate(signum: int, frame: Any) -> None:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not in the main thread: then signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

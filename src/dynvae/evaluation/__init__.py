@@ -1,8 +1,9 @@
 """Measuring models on corpora by analysis-resynthesis, and sound out of models."""
 
 from dynvae.evaluation.analysis import Resynthesis, analysis_resynthesis, evaluating, file_noise, speech_front_end
+from dynvae.evaluation.clips import clip_path, write_clips
 from dynvae.evaluation.files import Passed, resynthesize_waveform
-from dynvae.evaluation.generation import PEAK, generate
+from dynvae.evaluation.generation import PEAK, Clip, Drawing, draw_clips, generate
 from dynvae.evaluation.loading import spread
 from dynvae.evaluation.plots import draw_spectrogram, save_spectrograms
 from dynvae.evaluation.records import FileScores, Records, read_scores
@@ -10,12 +11,16 @@ from dynvae.evaluation.run import Evaluation, evaluate, fingerprint
 
 __all__ = [
     "PEAK",
+    "Clip",
+    "Drawing",
     "Evaluation",
     "FileScores",
     "Passed",
     "Records",
     "Resynthesis",
     "analysis_resynthesis",
+    "clip_path",
+    "draw_clips",
     "draw_spectrogram",
     "evaluate",
     "evaluating",
@@ -27,4 +32,5 @@ __all__ = [
     "save_spectrograms",
     "speech_front_end",
     "spread",
+    "write_clips",
 ]
