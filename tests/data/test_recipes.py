@@ -8,7 +8,11 @@ import pytest
 import yaml
 
 from dynvae.audio import FRONT_ENDS
+from dynvae.cli.benchmark import _config, _parser
+from dynvae.cli.train import make_train_parser
 from dynvae.data.known import DOWNLOADS, KNOWN
+from dynvae.models import build
+from dynvae.training import TrainConfig
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 CORPORA = ("wsj0", "voicebank", "librispeech", "librispeech-mini", "tcd-timit", "any-folder")
@@ -33,3 +37,21 @@ def test_the_counts_of_a_recipe_are_those_that_are_checked(name: str) -> None:
     text = (RECIPES / name / "README.md").read_text(encoding="utf-8")
     counts = {part: n for part, n in KNOWN[name].files.items() if part not in ("train-clean-5", "dev-clean-2")}
     assert all(f"{count:,}" in text for count in counts.values())
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> None:
+    """Each file says in its first lines what it is for: ``dynvae train NAME --config FILE`` or ``dynvae benchmark``."""
+    head = path.read_text(encoding="utf-8").split("\ndata:")[0]
+    assert f"--config {path.relative_to(RECIPES.parent)}" in head
+    command, name = head.split("dynvae ")[1].split()[:2]
+    config = ["--config", str(path)]
+    if command == "benchmark":
+        benchmark = _config(_parser().parse_args(config))
+        for row, settings in benchmark.rows.items():
+            TrainConfig(**(settings.get("train") or {}))
+            build(row.removesuffix("-ss"), **(settings.get("model") or {}))
+    else:
+        settings = make_train_parser(name, motion="mocap" in path.parent.name).parse_args([name, *config])
+        TrainConfig(**settings.train.as_dict())
+        build(name, **settings.model.as_dict())
