@@ -1,4 +1,4 @@
-"""``dynvae train NAME --data CORPUS --out RUN``: train a model."""
+"""``dynvae train NAME --data DATA --out RUN``: train a model."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ import yaml
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.cli.parsing import Parser, make_parser
+from dynvae.data.motion import is_motion
 from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO
-from dynvae.training import Machine, TrainConfig, train
+from dynvae.training import Machine, TrainConfig, train, train_motion
 from dynvae.training.machine import flush_denormals, is_main
 
-DESCRIPTION = """Train a model on a corpus of speech. The folder of the run gets its settings (config.yaml, which
---config takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in
-model/ the weights that were best on the validation split."""
+DESCRIPTION = """Train a model on a corpus of speech, or on recorded motion. The folder of the run gets its settings
+(config.yaml, which --config takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for
+--resume, and in model/ the weights that were best on the validation split."""
 
 
 def run(arguments: list[str]) -> int:
     """Train, and return 0; 130 or 143 if a signal has stopped the run, whose state is then saved."""
     arguments = _with_saved_config(arguments)
-    name = _model_name(arguments)
-    parser = make_train_parser(name)
+    config = _read_config(arguments)
+    name = _model_name(arguments, config)
+    motion = _is_motion(arguments, config)
+    parser = make_train_parser(name, motion=motion)
     settings = parser.parse_args(arguments)
     settings.name = name  # a positional that is not given would hide the file's
     for key in ("name", "data", "out"):
@@ -35,24 +38,24 @@ def run(arguments: list[str]) -> int:
             form = "a model, e.g. dynvae train srnn" if key == "name" else f"--{key}"
             raise ConfigError(f"give {form}; dynvae train --help tells the options")
     flush_denormals()
-    bar = sys.stderr.isatty() and settings.progress
     _tell()
-    outcome = train(
-        settings.name,
-        data=settings.data,
-        out=settings.out,
-        model=settings.model.as_dict(),
-        front_end=settings.front_end,
-        init=settings.init,
-        on_bad=settings.on_bad,
-        cache=settings.cache,
-        train=TrainConfig(**settings.train.as_dict()),
-        machine=Machine(
+    common: dict[str, Any] = {
+        "data": settings.data,
+        "out": settings.out,
+        "model": settings.model.as_dict(),
+        "init": settings.init,
+        "train": TrainConfig(**settings.train.as_dict()),
+        "machine": Machine(
             settings.accelerator, settings.devices, settings.strategy, settings.num_nodes, settings.precision
         ),
-        resume=settings.resume,
-        progress=bar,
-    )
+        "resume": settings.resume,
+        "progress": sys.stderr.isatty() and settings.progress,
+    }
+    if motion:
+        outcome = train_motion(settings.name, **common)
+    else:
+        sound = {"front_end": settings.front_end, "on_bad": settings.on_bad, "cache": settings.cache}
+        outcome = train(settings.name, **common, **sound)
     best = outcome.best
     if not is_main():
         return 128 + outcome.signum if outcome.signum else 0
@@ -67,13 +70,25 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def make_train_parser(name: str | None = None) -> Parser:
-    """The parser of the verb, with the arguments of one model, or of none where it is not known yet."""
+def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parser:
+    """The parser of the verb, with the arguments of one model, or of none where it is not known yet.
+
+    Args:
+        name: of the model.
+        motion: whether the data are motion, for which the likelihood is Gaussian by default.
+    """
     parser = make_parser("train", DESCRIPTION)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("name", nargs="?", type=str, help=f"the model: {', '.join(PRESETS)}")
-    add("--data", type=str, help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'")
+    add(
+        "--data",
+        type=str,
+        help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'; or recorded motion: a folder with "
+        "skeleton.json and .npy or .npz files, data_3d_h36m.npz, or folders S1, S5, ... of exponential maps",
+    )
+    add("--task", type=Literal["auto", "speech", "motion"], default="auto",
+        help="what the data are; auto goes by their form")  # fmt: skip
     add("--out", type=str, help="folder of the run")
     add("--front-end", type=Literal[tuple(FRONT_ENDS)], default="64ms", help="window of the STFT")
     add("--init", type=str, default=None, help="trained model to start from the weights of")
@@ -84,18 +99,19 @@ def make_train_parser(name: str | None = None) -> Parser:
         "int16 (2 bytes, with some noise for those others), or none: in the memory of every process")  # fmt: skip
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
     add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
-    defaults = Machine()
-    add("--accelerator", type=Literal["auto", "cpu", "gpu"], default=defaults.accelerator, help="where to train")
-    add("--devices", type=int, default=defaults.devices, help="processes on each machine, one a GPU")
-    add("--strategy", type=str, default=defaults.strategy, help="of Lightning, e.g. ddp")
-    add("--num-nodes", type=int, default=defaults.num_nodes, help="machines")
-    add("--precision", type=Literal["32-true", "bf16-mixed", "16-mixed", "64-true"], default=defaults.precision,
+    machine = Machine()
+    add("--accelerator", type=Literal["auto", "cpu", "gpu"], default=machine.accelerator, help="where to train")
+    add("--devices", type=int, default=machine.devices, help="processes on each machine, one a GPU")
+    add("--strategy", type=str, default=machine.strategy, help="of Lightning, e.g. ddp")
+    add("--num-nodes", type=int, default=machine.num_nodes, help="machines")
+    add("--precision", type=Literal["32-true", "bf16-mixed", "16-mixed", "64-true"], default=machine.precision,
         help="of the networks; likelihood and loss have at least 32 bits")  # fmt: skip
     parser.add_class_arguments(TrainConfig, "train")
     if name is not None:
         kind, preset = PRESETS[name]
         parser.add_class_arguments(ZOO[kind], "model", skip={"x_dim"})
-        parser.set_defaults({f"model.{key}": value for key, value in preset.items()})
+        defaults = {"likelihood": "gaussian", **preset} if motion else preset
+        parser.set_defaults({f"model.{key}": value for key, value in defaults.items()})
     return parser
 
 
@@ -108,11 +124,28 @@ def _with_saved_config(arguments: list[str]) -> list[str]:
     return ["--config", str(saved), *arguments] if saved is not None and saved.is_file() else arguments
 
 
-def _model_name(arguments: list[str]) -> str | None:
+def _read_config(arguments: list[str]) -> dict[str, Any]:
+    """What the configuration file says, where there is one.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    config = _value(arguments, "--config", last=True)
+    if config is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"{config} cannot be read as YAML: {reason}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _model_name(arguments: list[str], config: dict[str, Any]) -> str | None:
     """The model that the arguments name, found before they can be parsed, for its own arguments depend on it.
 
     Raises:
-        ConfigError: there is no such model, or a configuration file cannot be read.
+        ConfigError: there is no such model.
     """
     options = {"--resume"}
     words = [
@@ -120,15 +153,7 @@ def _model_name(arguments: list[str]) -> str | None:
         for before, word in zip(["", *arguments], arguments, strict=False)
         if not word.startswith("-") and (not before.startswith("-") or before in options or "=" in before)
     ]
-    name = words[0] if words else None
-    config = _value(arguments, "--config", last=True)
-    if name is None and config is not None:
-        try:
-            content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise ConfigError(f"{config} cannot be read as YAML: {reason}") from error
-        name = content.get("name") if isinstance(content, dict) else None
+    name = words[0] if words else config.get("name")
     if name is not None and name not in PRESETS:
         from dynvae.cli.parsing import nearest
 
@@ -136,6 +161,14 @@ def _model_name(arguments: list[str]) -> str | None:
         hint = f"did you mean '{near}'?" if near else f"there are {', '.join(PRESETS)}"
         raise ConfigError(f"there is no model '{name}'; {hint}")
     return name
+
+
+def _is_motion(arguments: list[str], config: dict[str, Any]) -> bool:
+    """Whether the run is on motion: as --task says, or by the form of the data."""
+    task = _value(arguments, "--task", last=True) or config.get("task", "auto")
+    return task == "motion" or (
+        task == "auto" and is_motion(_value(arguments, "--data", last=True) or config.get("data"))
+    )
 
 
 def _value(arguments: list[str], option: str, *, last: bool = False) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dynvae.training.config import TrainConfig
 from dynvae.training.loaders import TrainingData
 from dynvae.training.machine import Machine
+from dynvae.training.motion import train_motion
 from dynvae.training.objective import Loss, elbo_loss
 from dynvae.training.run import Outcome, fit
 from dynvae.training.speech import train
 
-__all__ = ["Loss", "Machine", "Outcome", "TrainConfig", "TrainingData", "elbo_loss", "fit", "train"]
+__all__ = ["Loss", "Machine", "Outcome", "TrainConfig", "TrainingData", "elbo_loss", "fit", "train", "train_motion"]

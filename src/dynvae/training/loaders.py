@@ -35,10 +35,10 @@ class TrainingData:
     lengths: Sequence[int]
     collate: Callable[[Any], Any]
 
-    def names(self, keys: list[Any]) -> list[str]:
-        """The names of a training batch."""
+    def batch(self, keys: list[tuple[int, int]]) -> Any:
+        """A training batch, by the epochs and indices of its items."""
         several = getattr(self.crops, "__getitems__", None)
-        return list(self.collate(several(keys) if several else [self.crops[key] for key in keys]).names)
+        return self.collate(several(keys) if several else [self.crops[key] for key in keys])
 
 
 class Sound(Dataset[Waves]):

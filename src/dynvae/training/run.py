@@ -23,6 +23,7 @@ from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
 from dynvae.training.loaders import Steps, TrainingData, validation_loader
 from dynvae.training.machine import Machine, accelerator, is_main, own_randomness, quiet, strategy, threads
+from dynvae.training.statistics import standardise
 from dynvae.training.streams import Plan, StepSampler
 
 logger = logging.getLogger(__name__)
@@ -146,6 +147,8 @@ def _run(
 
     if machine.precision == "64-true":
         model.double()  # as Lightning will, but before a state is put into it
+    if state is None:
+        standardise(model, data)
     module = Training(model, config, plan)
     if state is not None:
         module.restore(state, main=main)
@@ -166,7 +169,7 @@ def _run(
     except Interrupted as interruption:
         signum = interruption.signum
     except NotFiniteError as error:
-        names = data.names(sampler.batch(error.step))
+        names = data.batch(sampler.batch(error.step)).names
         kept = next((str(path) for path in folder.checkpoints.paths()), "none yet")
         raise DynvaeError(
             f"{error} (epoch {plan.epoch(error.step):.2f}); files of its batch: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["train"]
+__all__ = ["start_from", "train"]
 
 import contextlib
 import os
@@ -75,7 +75,7 @@ def train(
         network = build(name, x_dim=settings.bins, **(model or {}))
     network.front_end = settings
     if init is not None and not (resume and RunFolder(out).checkpoints.paths()):
-        _start_from(network, init)
+        start_from(network, init)
     corpus = Corpus.open(data)
     kept: dict[str, Any] = {"on_bad": on_bad, "cache": store_folder(), "samples": cache}
     if cache == "none":
@@ -107,8 +107,12 @@ def _bar(shown: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 
 
-def _start_from(model: DVAE, init: str) -> None:
-    """Take over the weights of a trained model."""
+def start_from(model: DVAE, init: str) -> None:
+    """Take over the weights of a trained model.
+
+    Raises:
+        ConfigError: it is another model, or has other sizes.
+    """
     from dynvae.pretrained import load
 
     source = load(init)
