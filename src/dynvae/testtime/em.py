@@ -68,6 +68,7 @@ class EM:
         average: the last iterations whose Wiener gains are averaged.
         tolerance: stop when the objective has changed by less from one check to the next, for all recordings; 0 never.
         every: iterations between two looks at objective and energy.
+        closing: one more E-step, as published for MH and MALA, before the estimate.
     """
 
     estep: EStep
@@ -78,6 +79,7 @@ class EM:
     average: int = 1
     tolerance: float = 0.0
     every: int = 10
+    closing: bool = False
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.average < 1 or self.every < 1:
@@ -121,6 +123,9 @@ class EM:
                 if checked and stop:
                     break
         assert mask is not None
+        if self.closing:
+            last_words = NoisySpeech(scene, noise.variance, gain)
+            mask, count = _mask(last_words, chain.sweep(last_words)), 1
         mask, energy, collapsed = watch.verdict(mask / count)
         objective = torch.stack(watch.objective)
         return Separated(mask, noise.variance, gain, objective, watch.iterations, energy, collapsed, noise,

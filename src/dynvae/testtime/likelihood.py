@@ -47,6 +47,11 @@ class NoisySpeech:
     def __init__(self, scene: Scene, noise: Tensor, gain: Tensor) -> None:
         self.scene, self.noise, self.gain = scene, noise, gain
 
+    def one(self, index: int, scene: Scene) -> NoisySpeech:
+        """Of one of the recordings, whose scene this is."""
+        part, time = slice(index, index + 1), scene.power.shape[1]
+        return NoisySpeech(scene, self.noise[part, :time], self.gain[part, :time])
+
     def of(self, output: Tensor) -> Tensor:
         return output.detach().clamp(-_LOG_VARIANCE_LIMIT, _LOG_VARIANCE_LIMIT).exp_()
 
@@ -81,7 +86,7 @@ class NoisySpeech:
         """|x|² Σ_r w_r V_r⁻² and Σ_r w_r V_r⁻¹, ``(batch, time, bins)``; zero in the padding."""
         inverse = self._total(speech).reciprocal_()
         once = _mean(inverse, weight)
-        twice = _mean(inverse.square_(), weight).mul_(self.scene.power)
+        twice = _mean(inverse.square(), weight) * self.scene.power
         if self.scene.valid is not None:
             once, twice = once * self.scene.valid, twice * self.scene.valid
         return twice, once
@@ -91,7 +96,7 @@ class NoisySpeech:
         inverse = self._total(speech).reciprocal_()
         share = self._rows(speech) * inverse
         once = _mean(share, weight).sum(-1)
-        twice = _mean(share.mul_(inverse), weight).mul_(self.scene.power).sum(-1)
+        twice = (_mean(share.mul_(inverse), weight) * self.scene.power).sum(-1)
         return twice, once
 
     def wiener(self, speech: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from dynvae.errors import ConfigError
 from dynvae.testtime.em import EM
-from dynvae.testtime.esteps import Langevin
+from dynvae.testtime.esteps import EncoderTuning, Langevin, Metropolis
 from dynvae.testtime.noise import NMF
 from dynvae.testtime.prior import Feedback, PriorEnergy
 
@@ -53,6 +53,36 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             attempts=1,
             text="Langevin EM as published: ten chains, the prior without its ½ (Sadeghi and Serizel, 2024)",
         ),
+        "mhem": Preset(
+            EM(
+                Metropolis(0.01, steps=10, burn_in=5, adapt=False, accept="frames", jitter=0.01),
+                _LEGACY_NMF,
+                least_gain=0.0,
+                closing=True,
+            ),
+            attempts=1,
+            text="Metropolis-Hastings EM as published: each frame accepted alone (Sadeghi and Serizel, 2024)",
+        ),
+        "malaem": Preset(
+            EM(
+                Metropolis(5e-3, steps=10, burn_in=5, drift=True, adapt=False, accept="frames", tame=True, jitter=0.01),
+                _LEGACY_NMF,
+                least_gain=0.0,
+                closing=True,
+            ),
+            energy="published",
+            attempts=1,
+            text="Metropolis-adjusted Langevin EM as published (Sadeghi and Serizel, 2024)",
+        ),
+        **{
+            f"{model}-vem": Preset(
+                EM(EncoderTuning(clip=None), _LEGACY_NMF, iterations=300, least_gain=0.0),
+                feedback="own",
+                attempts=1,
+                text=f"variational EM of {title} as published, 300 iterations (Bie et al., 2022)",
+            )
+            for model, title in (("vae", "VAE"), ("dkf", "DKF"), ("rvae", "RVAE"), ("srnn", "SRNN"))
+        },
     }
 )
 """The methods by name."""

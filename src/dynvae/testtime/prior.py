@@ -138,7 +138,7 @@ class ConditionedDVAE:
     """
 
     def __init__(self, prior: DVAEPrior, model: DVAE, scene: Scene) -> None:
-        self.model, self.scene = model, scene
+        self.source, self.model, self.scene = prior, model, scene
         self.feedback, self.energy, self.local, self.moves = prior.feedback, prior.energy, prior.local, prior.moves
         self.fed = model.autoregressive and self.feedback == "estimate"
         self.past = scene.power
@@ -150,6 +150,10 @@ class ConditionedDVAE:
             zero = _zeros(self.model, batch, time)
             latents = self.model.posterior(self.scene.power, self.scene.lengths, noise=zero).latents
         return expand_state(latents, samples)
+
+    def applied(self, model: DVAE, scene: Scene) -> ConditionedDVAE:
+        """The same with a copy of the model, on other recordings."""
+        return ConditionedDVAE(self.source, model, scene)
 
     def feed(self, clean: Tensor) -> None:
         if self.fed:
