@@ -26,6 +26,7 @@ VERBS = {
     "evaluate": Verb("evaluate", "measure a model by analysis-resynthesis"),
     "resynthesize": Verb("resynthesize", "pass audio files through a model and write them back"),
     "generate": Verb("generate", "draw new sequences from a model"),
+    "distance": Verb("distance", "measure how far generated sound is from real sound"),
     "benchmark": Verb("benchmark", "train and compare several models in one table"),
     "info": Verb("info", "equations, graph and properties of the models"),
     "convert": Verb("convert", "turn published weights into a dynvae model"),

@@ -6,6 +6,7 @@ from dynvae.evaluation.files import Passed, resynthesize_waveform
 from dynvae.evaluation.generation import PEAK, Clip, Drawing, draw_clips, generate
 from dynvae.evaluation.loading import spread
 from dynvae.evaluation.plots import draw_spectrogram, save_spectrograms
+from dynvae.evaluation.quality import RealSound, clip_features, find_clips, model_features, speech_distances
 from dynvae.evaluation.records import FileScores, Records, read_scores
 from dynvae.evaluation.run import Evaluation, evaluate, fingerprint
 
@@ -16,20 +17,25 @@ __all__ = [
     "Evaluation",
     "FileScores",
     "Passed",
+    "RealSound",
     "Records",
     "Resynthesis",
     "analysis_resynthesis",
+    "clip_features",
     "clip_path",
     "draw_clips",
     "draw_spectrogram",
     "evaluate",
     "evaluating",
     "file_noise",
+    "find_clips",
     "fingerprint",
     "generate",
+    "model_features",
     "read_scores",
     "resynthesize_waveform",
     "save_spectrograms",
+    "speech_distances",
     "speech_front_end",
     "spread",
     "write_clips",
