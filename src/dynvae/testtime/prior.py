@@ -145,9 +145,8 @@ class ConditionedDVAE:
         self.heard: dict[int, tuple[Tensor, Mapping[str, Tensor] | None]] = {}
 
     def encode(self, samples: int) -> Latents:
-        batch, time, _ = self.scene.power.shape
         with torch.no_grad():
-            zero = _zeros(self.model, batch, time)
+            zero = _zeros(self.model, self.scene.power)
             latents = self.model.posterior(self.scene.power, self.scene.lengths, noise=zero).latents
         return expand_state(latents, samples)
 
@@ -171,12 +170,16 @@ class ConditionedDVAE:
         assert isinstance(likelihood, ComplexGaussian)
         return Decoded(latents, likelihood.log_variance, prior, self.energy)
 
-    @torch.no_grad()
     def _heard(self, samples: int) -> tuple[Tensor, Mapping[str, Tensor] | None]:
-        """What is fed back, for so many samples a recording, and what depends on nothing else; computed once."""
+        """What is fed back, for so many samples a recording, and what follows from it alone; computed once."""
         if samples not in self.heard:
-            noise = _zeros(self.model, *self.past.shape[:2])
-            seen = self.model.posterior(self.past, self.scene.lengths, noise=noise).seen
+            with torch.enable_grad():  # what depends on the latents has a gradient
+                path = _zeros(self.model, self.past)
+                for part in path:
+                    if part is not None:
+                        part.requires_grad_()
+                seen = self.model.posterior(self.past, self.scene.lengths, latents=path).seen
+            seen = None if seen is None else {key: x for key, x in seen.items() if not x.requires_grad}
             self.heard[samples] = expand_state((self.past, seen), samples)
         return self.heard[samples]
 
@@ -193,10 +196,10 @@ def frozen(model: DVAE) -> DVAE:
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
-def _zeros(model: DVAE, batch: int, time: int) -> Latents:
-    """The noise of the means."""
-    w = model.weight.new_zeros(batch, model.w_dim) if model.w_dim else None
-    return Latents(model.weight.new_zeros(batch, time, model.z_dim), w)
+def _zeros(model: DVAE, x: Tensor) -> Latents:
+    """Latents of these frames, all zero: as noise, that of the means."""
+    w = model.weight.new_zeros(len(x), model.w_dim) if model.w_dim else None
+    return Latents(model.weight.new_zeros(len(x), x.shape[1], model.z_dim), w)
 
 
 def _frames(model: DVAE, factor: str) -> set[int]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dynvae.errors import ConfigError
 from dynvae.models import Latents
@@ -91,7 +92,7 @@ class _Chains:
             gradient = self.point.gradient(likelihood)
             parts = [part for part in self.point.latents if part is not None]
             if s.smooth:
-                gradient[0] = gradient[0] - s.smooth * _total_variation_slope(parts[0])
+                gradient[0] = gradient[0] - s.smooth * self._total_variation_slope(parts[0])
             if s.precondition:
                 scale = self._scale(gradient)
                 parts = [p + s.step * m * g for p, g, m in zip(parts, gradient, scale, strict=True)]
@@ -111,12 +112,10 @@ class _Chains:
         self.square = [decay * v + (1 - decay) * g.square() for v, g in zip(before, gradient, strict=True)]
         return [1 / (v.sqrt() + 1e-15) for v in self.square]
 
-
-def _total_variation_slope(z: Tensor) -> Tensor:
-    """The gradient of Σ_t |z_t - z_{t-1}|, the Euclidean norm of each difference."""
-    difference = z[:, 1:] - z[:, :-1]
-    unit = difference / difference.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    slope = torch.zeros_like(z)
-    slope[:, 1:] += unit
-    slope[:, :-1] -= unit
-    return slope
+    def _total_variation_slope(self, z: Tensor) -> Tensor:
+        """The gradient of Σ_t |z_t - z_{t-1}|, the Euclidean norm of each difference."""
+        difference = z[:, 1:] - z[:, :-1]
+        unit = difference / difference.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        if self.scene.valid is not None:
+            unit = unit * self.scene.valid[:, 1:].repeat_interleave(self.settings.chains, 0)
+        return F.pad(unit, (0, 0, 1, 0)) - F.pad(unit, (0, 0, 0, 1))

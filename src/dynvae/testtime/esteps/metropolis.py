@@ -226,5 +226,6 @@ class Walk:
         accepted = where.to(self.scene.power.dtype).unflatten(0, (self.scene.batch, -1))
         if where.shape[1] == 1:
             return accepted.mean((1, 2))
-        share = 1.0 if block is None else float(block.to(accepted.dtype).mean())
-        return self.scene.total(accepted).mean(1) / self.scene.frames / share
+        moved = torch.ones_like(self.scene.power[:, :, 0])
+        moved = moved if block is None else moved * block.squeeze(-1)
+        return self.scene.total(accepted).mean(1) / self.scene.total(moved).clamp(min=1)
