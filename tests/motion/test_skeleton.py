@@ -118,3 +118,19 @@ def test_the_skeleton_is_saved_with_the_model(tmp_path: Path) -> None:
 def test_skeletons_that_cannot_be(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         Skeleton.from_dict({"parents": list(PARENTS), "frame_rate": 25} | changes)
+
+
+@pytest.mark.parametrize("up", [0, 1, 2])
+def test_turning_about_the_vertical(up: int) -> None:
+    _, places = body()
+    skeleton = Skeleton(PARENTS, 25, up=up).fitted([places])
+    frames = skeleton.frames(places)
+    turned = skeleton.turned(frames, 0.7)
+    before, after = skeleton.places(frames), skeleton.places(turned)
+    torch.testing.assert_close(after[:, [1, 3], up], before[:, [1, 3], up])
+    one, other = (axis for axis in range(3) if axis != up)
+    torch.testing.assert_close(after[:, 1, [one, other]].norm(dim=-1), before[:, 1, [one, other]].norm(dim=-1))
+    angles = [torch.atan2(each[:, 3, other], each[:, 3, one]) for each in (before, after)]
+    assert torch.allclose(((angles[1] - angles[0]) % (2 * torch.pi)), torch.tensor(0.7, dtype=torch.float64))
+    torch.testing.assert_close(skeleton.turned(turned, -0.7), frames)
+    torch.testing.assert_close(skeleton.errors(turned[:5], turned[5:10]), skeleton.errors(frames[:5], frames[5:10]))

@@ -83,3 +83,11 @@ def test_the_joints_likelihood(recordings: Path, tmp_path: Path) -> None:
 def test_power_spectra_have_another_likelihood(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="places take gaussian"):
         train_motion("vae", data=recordings, out=tmp_path, model={"likelihood": "complex_gaussian"})
+
+
+def test_crops_are_turned_anew(recordings: Path, tmp_path: Path) -> None:
+    for name, turn in (("straight", False), ("turned", True), ("again", True)):
+        train_motion("vae", data=recordings, out=tmp_path / name, model=TINY, train=CONFIG, turn=turn)
+    assert rows(tmp_path / "turned") == rows(tmp_path / "again")
+    assert rows(tmp_path / "turned") != rows(tmp_path / "straight")
+    assert yaml.safe_load((tmp_path / "turned" / "config.yaml").read_text())["turn"] is True

@@ -1,4 +1,4 @@
-"""``dynvae evaluate MODEL --data CORPUS``: measure a model by analysis-resynthesis."""
+"""``dynvae evaluate MODEL --data DATA``: measure a model by analysis-resynthesis, and one of motion by its futures."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from dynvae.data import Corpus
 from dynvae.errors import DataError
 from dynvae.evaluation import Evaluation, evaluate
 from dynvae.metrics import METRICS, Summary
+from dynvae.motion import Skeleton
 from dynvae.pretrained import load
 from dynvae.training.machine import flush_denormals
 
-DESCRIPTION = """Measure a model by analysis-resynthesis with the original phase, on whole utterances. The folder --out
-gets every file's scores (scores.csv) and their summary (summary.json); an evaluation that was stopped goes on there.
-Files that a score is not defined on are counted with the reason, and averaged nowhere."""
+DESCRIPTION = """Measure a model by analysis-resynthesis: of speech with the original phase, on whole utterances. The
+folder --out gets every file's scores (scores.csv) and their summary (summary.json); an evaluation that was stopped goes
+on there. Files that a score is not defined on are counted with the reason, and averaged nowhere. A model that was
+trained on motion is measured on motion, by its error in mm and by several futures of each beginning (futures.csv)."""
 
 LABELS = {
     "elbo": "ELBO",
@@ -46,7 +48,12 @@ def run(arguments: list[str]) -> int:
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("model", type=str, help="a bundled name, a model's or a run's folder, or a name on the hub")
-    add("--data", type=str, required=True, help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'")
+    add(
+        "--data",
+        type=str,
+        required=True,
+        help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'; for a model of motion, recorded motion",
+    )
     add("--split", type=str, default="test", help="part of the corpus, or 'all'")
     add("--mode", type=Literal["teacher-forced", "generation"], default="teacher-forced",
         help="what an autoregressive model sees as past: the true frames, or its own")  # fmt: skip
@@ -56,6 +63,13 @@ def run(arguments: list[str]) -> int:
     add("--workers", type=int, default=2, help="processes for the scores; 0 for none besides this one")
     add("--batch-size", type=int, default=16, help="utterances that pass through the model together")
     add("--limit", type=int, default=None, help="measure so many files, spread evenly over the corpus")
+    add("--futures", type=int, default=50, help="motion: continuations of each beginning; 0 for none")
+    add("--observe", type=float, default=0.5, help="motion: seconds of a beginning")
+    add("--predict", type=float, default=2.0, help="motion: seconds that follow")
+    add("--threshold", type=float, default=0.5, help="motion: metres; beginnings whose last poses are nearer are alike")
+    add("--skip-lonely", type=bool, default=False,
+        help="motion: leave out beginnings that are like no other, as GSPS does and DLow does not")  # fmt: skip
+    add("--pictures", type=bool, default=True, help="motion: draw some futures, as stick figures and as a film")
     add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
     add("--out", type=str, default=None, help="folder of the results; evaluation/MODEL/... by default")
     add("--overwrite", action="store_true", help="replace an evaluation with other settings in --out")
@@ -63,10 +77,14 @@ def run(arguments: list[str]) -> int:
     settings = parser.parse_args(arguments)
     flush_denormals()
     model = load(settings.model, device=settings.device)
+    out = Path(settings.out) if settings.out else _default_folder(settings)
+    if isinstance(model.front_end, Skeleton):
+        from dynvae.cli.motion import evaluate_command
+
+        return evaluate_command(model, settings, out)
     corpus = Corpus.open(settings.data)
     if settings.split != "all":
         corpus = corpus.split(settings.split)
-    out = Path(settings.out) if settings.out else _default_folder(settings)
     with _progress() as bar:
         task = bar.add_task("evaluate", total=None)
         found = evaluate(

@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
         "progress": sys.stderr.isatty() and settings.progress,
     }
     if motion:
-        outcome = train_motion(settings.name, **common)
+        outcome = train_motion(settings.name, turn=settings.turn, **common)
     else:
         sound = {"front_end": settings.front_end, "on_bad": settings.on_bad, "cache": settings.cache}
         outcome = train(settings.name, **common, **sound)
@@ -97,6 +97,7 @@ def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parse
     add("--cache", type=Literal["exact", "int16", "none"], default="exact",
         help="prepared sound in the cache folder: exact (2 bytes a sample for 16-bit files at 16 kHz, 4 for others), "
         "int16 (2 bytes, with some noise for those others), or none: in the memory of every process")  # fmt: skip
+    add("--turn", type=bool, default=False, help="motion: turn training crops about the vertical, by chance")
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
     add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
     machine = Machine()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Corpus", "Utterance", "sound_files", "with_splits"]
+__all__ = ["Corpus", "Utterance", "locate", "sound_files", "with_splits"]
 
 import dataclasses
 import logging
@@ -128,7 +128,7 @@ class Corpus:
         missing: list[str] = []
         for line, row in read_rows(manifest):
             try:
-                path, name = _locate(root, row.pop("path"))
+                path, name = locate(root, row.pop("path"))
                 there = path.is_file()
             except (DataError, OSError) as error:  # the system refuses some paths, e.g. those that are too long
                 raise DataError(f"{manifest}, line {line}: {error}") from None
@@ -198,7 +198,7 @@ class Corpus:
 
 
 def sound_files(folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES) -> Iterator[Path]:
-    """Sound files (or others) below a folder, relative to it and sorted; not hidden ones, nor those in linked folders."""
+    """Sound files (or others) below a folder, relative to it and sorted; not hidden ones, none in linked folders."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
@@ -206,7 +206,7 @@ def sound_files(folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES) -> Ite
                 yield (Path(place) / file).relative_to(folder)
 
 
-def _locate(root: Path, text: str) -> tuple[Path, str]:
+def locate(root: Path, text: str) -> tuple[Path, str]:
     """A manifest's path as it is on the disk, and its name below the root."""
     path = inside(root, text)
     if not path.exists():  # the paths may begin with the name of the manifest's own folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["SequenceCrops", "Sequences"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -55,16 +55,26 @@ class SequenceCrops(Dataset[Batch]):
         frames: of each sequence, ``(time, feature)``.
         names: theirs.
         length: frames of a crop.
-        seed: decides where the crops begin.
+        seed: decides where the crops begin, and how they are changed.
+        change: what is done to a crop ``(frames, feature)``, given a source of randomness.
 
     Raises:
         ConfigError: there is nothing to cut, or the length is not positive.
     """
 
-    def __init__(self, frames: Sequence[Tensor], names: Sequence[str], length: int, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        frames: Sequence[Tensor],
+        names: Sequence[str],
+        length: int,
+        *,
+        seed: int = 0,
+        change: Callable[[Tensor, np.random.Generator], Tensor] | None = None,
+    ) -> None:
         if not frames or length < 1 or seed < 0:
             raise ConfigError(f"crops need sequences, a positive length and a seed from 0, not {length} and {seed}")
         self.frames, self.names, self.length, self.seed = list(frames), list(names), length, seed
+        self.change = change
         lengths = np.array([len(each) for each in self.frames])
         counts = np.maximum(1, lengths // length)
         self._slack = np.maximum(0, lengths - counts * length)
@@ -85,6 +95,8 @@ class SequenceCrops(Dataset[Batch]):
             sequence, place = self._items[item]
             begin = place * self.length + int(self._offsets(epoch)[sequence])
             crop = self.frames[sequence][begin : begin + self.length]
+            if self.change is not None:
+                crop = self.change(crop, np.random.default_rng([self.seed, epoch, 1, item]))
             x[row, : len(crop)] = crop
             lengths.append(len(crop))
             names.append(self.names[sequence])

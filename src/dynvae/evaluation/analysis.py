@@ -46,8 +46,8 @@ def speech_front_end(model: DVAE) -> FrontEnd:
     front_end = model.front_end
     if not isinstance(front_end, FrontEnd):
         raise ConfigError(
-            f"this {type(model).__name__} carries no front end for sound, so nothing tells how sound becomes its input; "
-            "set model.front_end, or train it on sound"
+            f"this {type(model).__name__} carries no front end for sound, so nothing tells how that becomes its "
+            "input; set model.front_end, or train it on sound"
         )
     if front_end.bins != model.x_dim:
         raise ConfigError(f"the front end makes frames of {front_end.bins} bins, the model takes {model.x_dim}")

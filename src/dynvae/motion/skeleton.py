@@ -139,6 +139,15 @@ class Skeleton:
                 places.append(places[anchor] + (centre[joint] - centre[anchor]))
         return torch.stack(places, -2)
 
+    def turned(self, frames: Tensor, angle: float) -> Tensor:
+        """The frames ``(..., size)`` of a body that is turned about the vertical, by an angle in radians."""
+        one, other = (axis for axis in range(3) if axis != self.up)
+        rotation = torch.eye(3, dtype=frames.dtype, device=frames.device)
+        rotation[[one, other], [one, other]] = math.cos(angle)
+        rotation[one, other], rotation[other, one] = math.sin(angle), -math.sin(angle)
+        centre = self._centre(frames)[list(self.observed)] / self.scale
+        return ((frames.unflatten(-1, (-1, 3)) + centre) @ rotation - centre).flatten(-2)
+
     def errors(self, frames: Tensor, reference: Tensor) -> Tensor:
         """Distances between the joints of two poses, ``(..., size)`` to ``(..., observed joints)``, in metres."""
         return torch.linalg.vector_norm((frames - reference).unflatten(-1, (-1, 3)), dim=-1) * self.scale

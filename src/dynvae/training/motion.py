@@ -4,16 +4,21 @@ from __future__ import annotations
 
 __all__ = ["train_motion"]
 
+import functools
+import math
 import os
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from dynvae.data import collate
 from dynvae.data.motion import MotionCorpus
 from dynvae.data.sequences import SequenceCrops, Sequences
 from dynvae.errors import ConfigError
 from dynvae.models import build
+from dynvae.motion import Skeleton
 from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
 from dynvae.training.loaders import TrainingData
@@ -29,6 +34,7 @@ def train_motion(
     out: str | os.PathLike[str],
     model: dict[str, Any] | None = None,
     init: str | None = None,
+    turn: bool = False,
     train: TrainConfig | None = None,
     machine: Machine | None = None,
     resume: bool = False,
@@ -45,6 +51,8 @@ def train_motion(
         out: the folder of the run.
         model: arguments of the model, but for ``x_dim``; the likelihood is ``"gaussian"`` if none is given.
         init: a trained model (folder or hub id) to start from the weights of; it must have the same sizes.
+        turn: turn each training crop about the vertical, by an angle that is drawn anew each epoch. Where a body faces
+            is chance in most recordings.
         train: how to train.
         machine: where to train.
         resume: go on from the newest whole checkpoint in ``out``, if there is one.
@@ -72,7 +80,8 @@ def train_motion(
         start_from(network, init)
     frames = {split: [skeleton.frames(item.places) for item in part] for split, part in parts.items()}
     names = {split: [item.name for item in part] for split, part in parts.items()}
-    crops = SequenceCrops(frames["train"], names["train"], config.frames, seed=config.seed)
+    change = functools.partial(_turn, skeleton) if turn else None
+    crops = SequenceCrops(frames["train"], names["train"], config.frames, seed=config.seed, change=change)
     whole = Sequences(frames["valid"], names["valid"])
     material = TrainingData(crops, whole, whole.lengths, collate)
     facts = {
@@ -80,6 +89,11 @@ def train_motion(
         "data": str(data.root if isinstance(data, MotionCorpus) else data),
         "task": "motion",
         "init": init,
+        "turn": turn,
         "model": {key: value for key, value in network.config.items() if key != "x_dim"},
     }
     return fit(network, material, out, config, machine, resume=resume, progress=progress, settings=facts)
+
+
+def _turn(skeleton: Skeleton, crop: Tensor, dice: np.random.Generator) -> Tensor:
+    return skeleton.turned(crop, float(dice.uniform(0, 2 * math.pi)))
