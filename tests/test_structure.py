@@ -29,7 +29,7 @@ def test_model_depends_on_exactly_what_it_declares(name: str) -> None:
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_every_likelihood_is_seen_through(likelihood: str) -> None:
-    check_dependencies(build("srnn", **SIZES, likelihood=likelihood))
+    check_dependencies(build("srnn", **{**SIZES, "x_dim": 6}, likelihood=likelihood))
 
 
 @pytest.mark.parametrize("transform", ["raw", "log"])
