@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,30 @@ def test_the_cmu_recordings(shared: Path) -> None:
     assert (len(corpus.split("train")), len(corpus.split("valid")), len(corpus.split("test"))) == (49, 7, 19)
     assert (corpus.skeleton.frame_rate, corpus.skeleton.joints, corpus.frames) == (30, 38, 13281)
     assert corpus.skeleton.fitted(sequence.places for sequence in corpus.split("train")).size == 81
+
+
+@pytest.mark.shared
+def test_the_recipe_makes_the_same_of_the_exponential_maps(shared: Path, tmp_path: Path) -> None:
+    recorded = np.load(shared / "data" / "motion" / "test_walking_1.npz")
+    at_120 = np.repeat(recorded["expmap_60"], 2, axis=0)
+    for name in (
+        "train/walking/walking_3",
+        "train/walking/walking_4",
+        "train/walking/walking_5",
+        "test/walking/walking_1",
+    ):
+        (tmp_path / "text" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.savetxt(tmp_path / "text" / f"{name}.txt", np.vstack([0 * at_120[:1], at_120]), delimiter=",")
+    script = Path(__file__).resolve().parents[2] / "recipes" / "cmu-mocap" / "prepare.py"
+    runpy.run_path(str(script))["main"](tmp_path / "text", tmp_path / "out")
+    corpus = MotionCorpus.open(tmp_path / "out")
+    assert [(item.split, item.name) for item in corpus] == [
+        ("test", "test/walking_1.npy"), ("train", "train/walking_3.npy"), ("valid", "valid/walking_4.npy"),
+    ]  # fmt: skip
+    as_given = MotionCorpus.open(shared / "data" / "motion")
+    assert corpus.skeleton.same_body(as_given.skeleton)
+    places = next(item.places for item in as_given if item.name == "test_walking_1.npz")
+    torch.testing.assert_close(corpus.sequences[0].places, places, atol=6e-5, rtol=0)  # rounded to 0.1 mm
 
 
 def test_published_human36m(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dynvae.report.plots import (
     spectrogram,
     spectrograms,
 )
+from dynvae.report.skeletons import film, stick_figures
 from dynvae.report.tables import Entry, Ticks, to_csv, to_html, to_markdown
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Ticks",
     "dependency_figure",
     "draw_graph",
+    "film",
     "kl_bars",
     "latent_trajectories",
     "learning_curves",
@@ -26,6 +28,7 @@ __all__ = [
     "score_distributions",
     "spectrogram",
     "spectrograms",
+    "stick_figures",
     "to_csv",
     "to_html",
     "to_markdown",
