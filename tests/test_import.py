@@ -27,19 +27,8 @@ def test_the_package_itself_imports_nothing_but_the_standard_library(tmp_path: P
     assert {name.partition(".")[0] for name in new} <= {"dynvae", *sys.stdlib_module_names}
 
 
-ROOMS = [
-    "models",
-    "testing",
-    "audio",
-    "data",
-    "metrics",
-    "training",
-    "evaluation",
-    "pretrained",
-    "report",
-    "benchmark",
-    "work",
-]
+ROOMS = ["models", "testing", "audio", "data", "metrics", "training", "evaluation", "pretrained", "report",
+         "benchmark", "work"]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ROOMS)

@@ -75,6 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `dynvae info | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        print(f"dynvae {name}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as error:  # by a signal, whose number and consequences work over many files tells
+        print(f"dynvae {name}: {str(error) or 'interrupted'}", file=sys.stderr)
+        return 128 + int(getattr(error, "signum", signal.SIGINT))
