@@ -299,6 +299,10 @@ class Likelihood(ABC):
     def __call__(self, packed: Tensor) -> Distribution:
         """Turn the decoder's output ``(..., outputs · feature)`` into the distribution of a frame."""
 
+    def packed(self, mean: Tensor, std: Tensor) -> Tensor:
+        """The decoder's output that fits frames of this mean and deviation, ``(outputs · feature,)``: the mean, here."""
+        return mean
+
 
 @dataclass(frozen=True)
 class ComplexGaussianLikelihood(Likelihood):
@@ -309,6 +313,9 @@ class ComplexGaussianLikelihood(Likelihood):
     def __call__(self, packed: Tensor) -> ComplexGaussian:
         return ComplexGaussian(_at_least_single(packed), limit=OBSERVATION_LOG_VARIANCE_LIMIT)
 
+    def packed(self, mean: Tensor, std: Tensor) -> Tensor:
+        return (mean + POWER_FLOOR).log()
+
 
 @dataclass(frozen=True)
 class GaussianLikelihood(Likelihood):
@@ -318,6 +325,9 @@ class GaussianLikelihood(Likelihood):
 
     def __call__(self, packed: Tensor) -> Independent:
         return gaussian(packed)
+
+    def packed(self, mean: Tensor, std: Tensor) -> Tensor:
+        return torch.cat([mean, 2 * std.clamp(min=1e-3).log()])
 
 
 @dataclass(frozen=True)
@@ -350,6 +360,9 @@ class BernoulliLikelihood(Likelihood):
 
     def __call__(self, packed: Tensor) -> Independent:
         return Independent(Bernoulli(logits=_at_least_single(packed), validate_args=False), 1, validate_args=False)
+
+    def packed(self, mean: Tensor, std: Tensor) -> Tensor:
+        return mean.clamp(1e-3, 1 - 1e-3).logit()
 
 
 def _at_least_single(tensor: Tensor) -> Tensor:

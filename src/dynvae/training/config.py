@@ -39,6 +39,8 @@ class TrainConfig:
             models; 0 is teacher forcing, 1 is generation mode). Validation uses this final value throughout.
         free_running_start: epoch in which that probability begins to rise from 0.
         free_running_end: epoch in which it reaches its final value.
+        begin_at_mean: begin with the decoder's last bias at the mean of the training data, unless the weights come from
+            another model; spares spectra their first hundred steps or so.
         ema: decay of a running average of the weights, which is then what is validated and kept; 0 has none.
         validate_every: epochs between validations, fractions allowed.
         valid_frames: frames in a batch of validation, padding included.
@@ -77,6 +79,7 @@ class TrainConfig:
     free_running: float = 0.0
     free_running_start: float = 0.0
     free_running_end: float = 0.0
+    begin_at_mean: bool = False
     ema: float = 0.0
     validate_every: float = 1.0
     valid_frames: int = 16000

@@ -23,7 +23,7 @@ from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
 from dynvae.training.loaders import Steps, TrainingData, validation_loader
 from dynvae.training.machine import Machine, accelerator, is_main, own_randomness, quiet, strategy, threads
-from dynvae.training.statistics import standardise
+from dynvae.training.statistics import settle
 from dynvae.training.streams import Plan, StepSampler
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def _run(
     if machine.precision == "64-true":
         model.double()  # as Lightning will, but before a state is put into it
     if state is None:
-        standardise(model, data)
+        settle(model, data, begin=config.begin_at_mean and not facts.get("init"))
     module = Training(model, config, plan)
     if state is not None:
         module.restore(state, main=main)
@@ -177,7 +177,7 @@ def _run(
             "scan the files with 'dynvae check', or lower train.lr"
         ) from error
     best = keeper.best
-    if not signum and best.get("kl", 1.0) + best.get("kl_w", 0.0) < COLLAPSED:
+    if model.z_dim and not signum and best.get("kl", 1.0) + best.get("kl_w", 0.0) < COLLAPSED:
         logger.warning("the KL of the best weights is %.4f nats/frame: the latents carry nothing (posterior collapse); "
                        "try train.kl_warmup, train.free_bits or a smaller train.beta", best["kl"])  # fmt: skip
     return Outcome(folder.path, module.step, best, signum)

@@ -1,8 +1,8 @@
-"""What ``input_transform="standardise"`` subtracts and divides by, out of the training data."""
+"""Mean and deviation of the training data: what a model's input is standardised by, and where its output begins."""
 
 from __future__ import annotations
 
-__all__ = ["standardise"]
+__all__ = ["settle"]
 
 import numpy as np
 import torch
@@ -15,17 +15,21 @@ MOST_CROPS = 4096
 _AT_ONCE = 32
 
 
-def standardise(model: DVAE, data: TrainingData) -> None:
-    """Give a model that standardises its input the mean and deviation of each feature in the training crops.
+def settle(model: DVAE, data: TrainingData, *, begin: bool = False) -> None:
+    """Give a model what it asks for of the mean and deviation of each feature in the training crops.
 
     They are taken from the valid frames of the first epoch's crops, of :data:`MOST_CROPS` at even distances where there
-    are more. A model that has been given statistics already, or that sees its input otherwise, is left alone.
+    are more. A model that standardises its input gets them for that, if it has not been given statistics already.
 
     Args:
         model: with a front end, if the data are sound.
         data: whose crops are read.
+        begin: whether the output shall begin at the data's mean (:meth:`~dynvae.models.DVAE.begin_at`).
     """
-    if model.input_transform != "standardise" or bool((model.input_mean != 0).any() | (model.input_std != 1).any()):
+    fresh = model.input_transform == "standardise" and not bool(
+        (model.input_mean != 0).any() | (model.input_std != 1).any()
+    )
+    if not fresh and not begin:
         return
     count = len(data.crops)  # type: ignore[arg-type]
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_CROPS)).round().astype(int))
@@ -40,4 +44,8 @@ def standardise(model: DVAE, data: TrainingData) -> None:
         total = total + x.sum(0)
         square = square + x.square().sum(0)
     mean = total / frames
-    model.standardise(mean, (square / frames - mean.square()).clamp(min=0).sqrt())
+    std = (square / frames - mean.square()).clamp(min=0).sqrt()
+    if fresh:
+        model.standardise(mean, std)
+    if begin:
+        model.begin_at(mean, std)
