@@ -300,7 +300,7 @@ class Likelihood(ABC):
         """Turn the decoder's output ``(..., outputs · feature)`` into the distribution of a frame."""
 
     def packed(self, mean: Tensor, std: Tensor) -> Tensor:
-        """The decoder's output that fits frames of this mean and deviation, ``(outputs · feature,)``: the mean, here."""
+        """The decoder's output that fits frames of this mean and deviation, ``(outputs · feature,)``: the mean."""
         return mean
 
 
