@@ -136,7 +136,7 @@ class EM:
         gain = gain if statistics.gain is None else statistics.gain
         if statistics.speech is None:  # the complete-data form is the marginal one of noise alone
             assert statistics.noise_power is not None
-            alone = Scene(torch.maximum(statistics.noise_power, scene.floor), scene.lengths, scene.valid, scene.floor)
+            alone = scene.heard(statistics.noise_power)
             nothing = torch.zeros_like(scene.power)
             noise.update(lambda variance: NoisySpeech(alone, variance, gain).noise_sums(nothing))
             return gain

@@ -6,7 +6,7 @@ __all__ = ["NMF", "FixedNoise", "Noise", "NoiseModel", "Patterns", "StationaryNo
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -52,14 +52,15 @@ class NMF:
     Args:
         rank: K, the number of patterns.
         exponent: η, ½ or 1.
-        scale: where H·W starts: ``"signal"`` at the mean power of the recording, ``"unit"`` at uniform random W and H,
-            as published, whatever the level.
+        level: where H·W starts: at so many times the mean power of the recording, W random and H the same at all
+            frames, so that at first all is noise but for what the prior claims. None: at uniform random W and H, as
+            published, whatever the recording's level.
         floor: keep W and H away from zero.
     """
 
     rank: int = 8
     exponent: float = 0.5
-    scale: Literal["signal", "unit"] = "signal"
+    level: float | None = 3.0
     floor: bool = True
 
     def __post_init__(self) -> None:
@@ -86,9 +87,11 @@ class Patterns:
         bins = scene.power.shape[2]
         self.exponent = model.exponent
         self.w = draws.uniform(model.rank, bins, frames=False).unflatten(0, (scene.batch, -1)).clamp(min=tiny)
-        self.h = draws.uniform(1, model.rank).clamp(min=tiny)
-        if model.scale == "signal":
-            self.h *= 4 / model.rank * scene.floor * 1e10  # E[W H] = rank / 4, and the floor is 1e-10 of the mean
+        if model.level is None:
+            self.h = draws.uniform(1, model.rank).clamp(min=tiny)
+        else:
+            start = 2 * model.level / model.rank * scene.mean  # the mean of W is ½
+            self.h = start.expand(-1, scene.power.shape[1], model.rank)
         self.floor = scene.floor if model.floor else torch.zeros_like(scene.floor)
         self.valid = scene.valid
         self._normalise()

@@ -42,13 +42,16 @@ class Preset:
             raise ConfigError(f"the engine has no such setting ({error})") from error
 
 
-_LEGACY_NMF = NMF(rank=8, scale="unit", floor=False)
+_LEGACY_NMF = NMF(rank=8, level=None, floor=False)
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "default": Preset(EM(Langevin(), NMF()), text="Langevin EM, four chains"),
+        "default": Preset(
+            EM(Langevin(), NMF(exponent=1.0), iterations=40, average=10),
+            text="Langevin EM: two chains, 40 iterations of fast noise updates, the last ten averaged",
+        ),
         "ldem": Preset(
-            EM(Langevin(chains=10), _LEGACY_NMF, least_gain=0.0),
+            EM(Langevin(5e-3, chains=10, jitter=0.01), _LEGACY_NMF, least_gain=0.0),
             energy="published",
             attempts=1,
             text="Langevin EM as published: ten chains, the prior without its ½ (Sadeghi and Serizel, 2024)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Draws", "Scene"]
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,12 +23,14 @@ class Scene:
         power: |x|², ``(batch, time, bins)``, no less than the floor; what stands in the padding is the floor.
         lengths: valid frames of each recording, ``(batch,)``; None if there is no padding.
         valid: one on valid frames and zero in the padding, ``(batch, time, 1)``; None if there is no padding.
+        mean: the mean power of each recording, ``(batch, 1, 1)``.
         floor: the least power and variance of each recording, ``(batch, 1, 1)``: 1e-10 of its mean power.
     """
 
     power: Tensor
     lengths: Tensor | None
     valid: Tensor | None
+    mean: Tensor
     floor: Tensor
 
     @classmethod
@@ -44,7 +46,7 @@ class Scene:
             power = power.where(valid > 0, 0)
             mean = power.sum((1, 2), keepdim=True) / (lengths.view(-1, 1, 1) * power.shape[2])
         floor = (_FLOOR * mean).clamp(min=torch.finfo(power.dtype).tiny)
-        return cls(torch.maximum(power, floor), lengths, valid, floor)
+        return cls(torch.maximum(power, floor), lengths, valid, mean, floor)
 
     @property
     def batch(self) -> int:
@@ -59,8 +61,12 @@ class Scene:
 
     def one(self, index: int) -> Scene:
         """One of the recordings, without padding."""
-        time = self.power.shape[1] if self.lengths is None else int(self.lengths[index])
-        return Scene(self.power[index : index + 1, :time], None, None, self.floor[index : index + 1])
+        time, part = self.power.shape[1] if self.lengths is None else int(self.lengths[index]), slice(index, index + 1)
+        return Scene(self.power[part, :time], None, None, self.mean[part], self.floor[part])
+
+    def heard(self, power: Tensor) -> Scene:
+        """The same recordings with other powers, ``(batch, time, bins)``, on the old floor."""
+        return replace(self, power=torch.maximum(power, self.floor))
 
     def total(self, frames: Tensor) -> Tensor:
         """The sum over valid frames of ``(batch, ..., time)``: ``(batch, ...)``."""

@@ -47,11 +47,11 @@ class Langevin:
         ConfigError: a setting is out of range.
     """
 
-    step: float = 5e-3
+    step: float = 1e-2
     moves: int = 1
-    chains: int = 4
+    chains: int = 2
     precondition: Literal["rmsprop"] | None = None
-    jitter: float = 0.01
+    jitter: float = 0.03
     smooth: float = 0.0
     decay: float = 0.99
 

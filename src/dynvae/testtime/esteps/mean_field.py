@@ -46,7 +46,7 @@ class _Alternating:
 
     def sweep(self, likelihood: NoisySpeech) -> Statistics:
         scene = self.scene
-        clean = Scene(torch.maximum(self.power, scene.floor), scene.lengths, scene.valid, scene.floor)
+        clean = scene.heard(self.power)
         nothing, one = scene.floor.expand_as(scene.power), torch.ones_like(likelihood.gain)
         found = self.chain.sweep(NoisySpeech(clean, nothing, one))
         assert found.speech is not None
