@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from dynvae.audio import FrontEnd
-from dynvae.models import DVAE, build
+from dynvae.models import DVAE, SRNN, Latents, build
 
 FRONT_END = FrontEnd(sample_rate=16000, window_length=256, hop_length=128)
 
@@ -26,4 +30,27 @@ def small_model(name: str = "srnn") -> DVAE:
     less = {"model_dim": 16, "layers": 1, "feed_forward": 16, "w_rnn": 8} if name.startswith(("hit", "light")) else {}
     model = build(name, x_dim=FRONT_END.bins, z_dim=4, input_transform="log", **less)
     model.front_end = FRONT_END
+    return model
+
+
+class Deadly(SRNN):
+    """Long files kill their process, once; or, where there is no mark to remember it by, raise an error."""
+
+    mark: Path | None
+
+    def draw_noise(self, batch: int, time: int, generator: torch.Generator | None = None) -> Latents:
+        if time > 180:
+            if self.mark is None:
+                raise RuntimeError("out of luck")
+            if not self.mark.exists():
+                self.mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().draw_noise(batch, time, generator)
+
+
+def deadly_model(mark: Path | None) -> DVAE:
+    """A model that does not survive files of more than 1.44 s."""
+    model = small_model()
+    model.__class__ = Deadly
+    model.mark = mark
     return model

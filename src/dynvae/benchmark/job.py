@@ -24,6 +24,7 @@ from dynvae.files import atomic_write
 from dynvae.pretrained import load
 from dynvae.training import TrainConfig, train
 from dynvae.training.machine import flush_denormals
+from dynvae.work import Stopped
 
 logger = logging.getLogger("dynvae.benchmark.job")  # also where this module is __main__
 
@@ -108,6 +109,8 @@ def main(arguments: list[str]) -> int:
     except DynvaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Stopped as stop:
+        return 128 + stop.signum
 
 
 if __name__ == "__main__":

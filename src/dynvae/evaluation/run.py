@@ -4,26 +4,31 @@ from __future__ import annotations
 
 __all__ = ["Evaluation", "evaluate", "fingerprint"]
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dynvae.data import Corpus, Utterance
-from dynvae.errors import AudioError, ConfigError, DataError
-from dynvae.evaluation.analysis import LatentsAt, Mode, analysis_resynthesis, speech_front_end
-from dynvae.evaluation.loading import batches, load, spread
+from dynvae.errors import ConfigError, DataError
+from dynvae.evaluation.analysis import LatentsAt, Mode, speech_front_end
+from dynvae.evaluation.loading import batches, spread
+from dynvae.evaluation.measuring import Measured, measuring
 from dynvae.evaluation.records import FileScores, Records
-from dynvae.metrics import METRICS, Pair, Score, Summary, score_pairs, summarize
+from dynvae.metrics import METRICS, Score, Summary, summarize
 from dynvae.models import DVAE
+from dynvae.work import Engine, Item, Stopped, outcomes
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +43,7 @@ class Evaluation:
         settings: everything that decides the numbers.
         files: the results, file by file, in the corpus's order.
         scores: their summaries: terms of the ELBO in nats per frame, then the scores, by name.
-        timing: seconds of this call, of its model part and of its scores, and of the sound in them.
+        timing: seconds of this call; of its model part and its scores, summed over workers; and of the sound in them.
     """
 
     settings: Mapping[str, Any]
@@ -68,6 +73,7 @@ def evaluate(
     latents: LatentsAt = "sample",
     seed: int = 0,
     metrics: Sequence[str] = tuple(METRICS),
+    engine: Engine = "processes",
     workers: int = 0,
     batch_size: int = 16,
     limit: int | None = None,
@@ -79,8 +85,11 @@ def evaluate(
 
     Each utterance is prepared as the model's front end says (offset, trimming, peak normalisation), passed through
     the model, and compared with its prepared self in the time domain. Files that cannot be measured are counted with
-    their reason. The numbers depend on the seed and each file's name, and not on workers or order; batches
-    change them by the rounding of float32 alone.
+    their reason. The numbers depend on the seed and each file's name, and not on workers or order; batches, which are
+    others with other workers and after a stop, change them by the rounding of float32 alone.
+
+    A worker that dies is replaced, and its files are begun again; a file that kills three workers is one that cannot be
+    measured. The first SIGINT or SIGTERM lets running files come to their end, a second one does not.
 
     Args:
         model: with a front end.
@@ -89,17 +98,22 @@ def evaluate(
         latents: a ``"sample"`` of the posterior, or its ``"mean"``.
         seed: of the latents' noise.
         metrics: names out of `dynvae.metrics.METRICS`.
-        workers: processes that compute scores beside the model's; 0 does all in one.
+        engine: ``"processes"`` of this machine, or actors of a ``"ray"`` cluster
+            (:class:`~dynvae.work.cluster.RayActors`).
+        workers: that measure, each with one thread and a model of its own; 0 does all in this process.
         batch_size: utterances that pass through the model together, neighbours in length.
         limit: measure so many files, spread evenly over the corpus.
         out: a folder for ``scores.csv``, ``settings.json`` and ``summary.json``; an evaluation that was stopped goes
-            on there.
+            on there, and tries again what could not be measured.
         overwrite: replace an evaluation with other settings in ``out``.
         report: called with the number of files done and of all.
 
     Raises:
         ConfigError: the model has no fitting front end, a setting is unknown, or ``out`` holds other settings' results.
-        DataError: there are no files.
+        DataError: there are no files, or none of them could be measured.
+        DynvaeError: workers die one after the other.
+        MissingExtraError: Ray is not installed.
+        Stopped: a signal has come.
     """
     start = time.perf_counter()
     _check(mode, latents, metrics, workers, batch_size, limit)
@@ -114,40 +128,36 @@ def evaluate(
         "mode": mode, "latents": latents, "seed": seed, "metrics": list(metrics), "packages": _packages(),
     }  # fmt: skip
     records = None if out is None else Records(out, settings, columns, overwrite=overwrite)
-    rows = {} if records is None else dict(records.rows)
+    rows = {} if records is None else {path: row for path, row in records.rows.items() if not row.problem}
     todo = [utterance for utterance in utterances if utterance.name not in rows]
+    speakers = {utterance.name: utterance.speaker for utterance in todo}
     done = len(utterances) - len(todo)
-
-    def note(row: FileScores) -> None:
-        nonlocal done
-        done += 1
-        full = {name: row.scores.get(name, Score.failure(NOT_MEASURED)) for name in columns}
-        rows[row.path] = dataclasses.replace(row, scores=full)
-        if records is not None:
-            records.append(rows[row.path])
-        if report is not None:
-            report(done, len(utterances))
-
-    waiting: dict[str, FileScores] = {}
     model_seconds = score_seconds = 0.0
-
-    def pairs() -> Iterator[Pair]:
-        nonlocal model_seconds
-        for batch in batches(todo, batch_size):
-            began = time.perf_counter()
-            results = _resynthesize(model, batch, mode, latents, seed)
-            model_seconds += time.perf_counter() - began
-            for row, pair in results:
-                if pair is None:
-                    note(row)
-                else:
-                    waiting[row.path] = row
-                    yield pair
-
-    for scored in score_pairs(pairs(), front_end.sample_rate, metrics, workers):
-        row = waiting.pop(scored.name)
-        score_seconds += scored.seconds
-        note(dataclasses.replace(row, scores={**row.scores, **scored.scores}))
+    stream = outcomes(
+        _batches(todo, batch_size, workers),
+        partial(measuring, model, mode, latents, seed, tuple(metrics)),
+        engine=engine,
+        workers=workers,
+        gpus=float(next(model.parameters()).is_cuda),
+    )
+    try:
+        with contextlib.closing(stream):
+            for outcome in stream:
+                failed = FileScores(outcome.key, speakers[outcome.key], 0.0, 0, {}, outcome.problem)
+                row, of_model, of_scores = outcome.value or Measured(failed, 0.0, 0.0)
+                model_seconds, score_seconds = model_seconds + of_model, score_seconds + of_scores
+                if row.problem:
+                    logger.warning("%s is not measured: %s", row.path, outcome.trace or row.problem)
+                full = {name: row.scores.get(name, Score.failure(NOT_MEASURED)) for name in columns}
+                rows[row.path] = dataclasses.replace(row, scores=full)
+                if records is not None:
+                    records.append(rows[row.path])
+                done += 1
+                if report is not None:
+                    report(done, len(utterances))
+    except Stopped as stop:
+        where = f" in {out}; the same call goes on" if out else ""
+        raise Stopped(stop.signum, f"stopped with {done} of {len(utterances)} files measured{where}") from None
     files = [rows[utterance.name] for utterance in utterances]
     timing = {
         "wall_seconds": time.perf_counter() - start, "model_seconds": model_seconds, "score_seconds": score_seconds,
@@ -157,38 +167,17 @@ def evaluate(
     evaluation = Evaluation(settings, files, scores, timing)
     if records is not None:
         records.finish(files, evaluation.to_dict())
+    if all(row.problem for row in files):
+        raise DataError(f"none of the {len(files)} files could be measured; {files[0].path}: {files[0].problem}")
     return evaluation
 
 
-def _resynthesize(
-    model: DVAE, utterances: Sequence[Utterance], mode: Mode, latents: LatentsAt, seed: int
-) -> list[tuple[FileScores, Pair | None]]:
-    """The terms of each file of a batch, and what is left to score; None for a file that cannot be measured."""
-    front_end = speech_front_end(model)
-    results: list[tuple[FileScores, Pair | None]] = []
-    loaded: list[tuple[Utterance, torch.Tensor]] = []
-    for utterance in utterances:
-        try:
-            loaded.append((utterance, load(utterance, front_end)))
-        except AudioError as error:
-            logger.warning("%s is not measured: %s", utterance.name, error)
-            results.append((FileScores(utterance.name, utterance.speaker, 0.0, 0, {}, str(error)), None))
-    if not loaded:
-        return results
-    resynthesized = analysis_resynthesis(
-        model,
-        [waveform for _, waveform in loaded],
-        [utterance.name for utterance, _ in loaded],
-        mode=mode,
-        latents=latents,
-        seed=seed,
-    )
-    for (utterance, waveform), result in zip(loaded, resynthesized, strict=True):
-        terms = {name: Score.of(value) for name, value in result.terms.items()}
-        seconds = len(waveform) / front_end.sample_rate
-        row = FileScores(utterance.name, utterance.speaker, seconds, len(result.power), terms)
-        results.append((row, Pair(utterance.name, waveform.numpy(), result.waveform.numpy())))
-    return results
+def _batches(utterances: Sequence[Utterance], batch_size: int, workers: int) -> Iterator[list[Item]]:
+    """Batches for workers: smaller ones where there are few files, so that no worker waits long for another."""
+    if workers:
+        batch_size = min(batch_size, math.ceil(len(utterances) / (4 * workers)))
+    for batch in batches(utterances, batch_size):
+        yield [Item(utterance.name, utterance) for utterance in batch]
 
 
 def fingerprint(model: DVAE) -> str:

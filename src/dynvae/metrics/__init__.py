@@ -2,7 +2,6 @@
 
 from dynvae.metrics.distances import Comparison, Spread, compare, frechet_distance, kernel_distance
 from dynvae.metrics.features import EXTRACTORS, Extractor, LogMel, distance_names, extract, extractor
-from dynvae.metrics.parallel import Pair, Scored, score_pairs
 from dynvae.metrics.perceptual import estoi, pesq_nb, pesq_raw, pesq_wb, raw_from_nb, stoi
 from dynvae.metrics.score import Score, ScoreError
 from dynvae.metrics.summary import Summary, summarize
@@ -16,10 +15,8 @@ __all__ = [
     "Extractor",
     "LogMel",
     "Metric",
-    "Pair",
     "Score",
     "ScoreError",
-    "Scored",
     "Spread",
     "Summary",
     "compare",
@@ -35,7 +32,6 @@ __all__ = [
     "raw_from_nb",
     "rmse",
     "score",
-    "score_pairs",
     "si_sdr",
     "stoi",
     "summarize",

@@ -7,12 +7,11 @@ __all__ = ["RayActors"]
 import itertools
 import logging
 import os
-import pickle
 from collections.abc import Sequence
 from typing import Any, Self
 
 from dynvae.errors import require
-from dynvae.work.crew import Answer, Died, begin, perform
+from dynvae.work.crew import Answer, Died, begin, perform, pickled
 from dynvae.work.items import Item, Make, Work
 
 
@@ -35,7 +34,7 @@ class RayActors:
     def __init__(self, make: Make, workers: int, gpus: float = 0) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         self._ray: Any = require("ray", "ray")
-        self._make = pickle.dumps(make)
+        self._make = pickled(make)
         self._workers, self._gpus = workers, gpus
         self._numbers = itertools.count()
         self._actors: dict[int, Any] = {}

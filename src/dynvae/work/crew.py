@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["Alone", "Answer", "Crew", "Died", "End", "Raised", "Ready", "Result", "Unfit", "begin", "perform"]
+__all__ = ["Alone", "Answer", "Crew", "Died", "End", "Raised", "Ready", "Result", "Unfit", "begin", "perform",
+           "pickled"]  # fmt: skip
 
 import os
 import pickle
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from dynvae.errors import DynvaeError
+from dynvae.errors import ConfigError, DynvaeError
 from dynvae.work.items import Item, Make, Work
 
 
@@ -120,6 +121,21 @@ def perform(work: Work, items: Sequence[Item]) -> Iterator[Answer]:
 
 def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def pickled(make: Make) -> bytes:
+    """What makes the work, for another process.
+
+    Raises:
+        ConfigError: it cannot be pickled.
+    """
+    try:
+        return pickle.dumps(make)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"this work cannot be handed to workers ({' '.join(str(error).split())}): what it is made of must be "
+            "functions and classes of modules; with workers=0 it need not"
+        ) from error
 
 
 class Alone:

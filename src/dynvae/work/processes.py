@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Self
 
-from dynvae.work.crew import Answer, Died, begin, perform
+from dynvae.work.crew import Answer, Died, begin, perform, pickled
 from dynvae.work.items import Item, Make
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -33,7 +33,7 @@ class Processes:
     def __init__(self, make: Make) -> None:
         # Pickled once and sent as bytes: multiprocessing's own way would move a model's weights to shared memory, which
         # is scarce in containers.
-        self._make = pickle.dumps(make)
+        self._make = pickled(make)
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[int, tuple[SpawnProcess, Connection]] = {}
 
