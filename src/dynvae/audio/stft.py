@@ -164,11 +164,17 @@ class FrontEnd:
         return (signal[:, kept] / weight[:, kept]).reshape(*spectrum.shape[:-2], length)
 
     def _overlap_add(self, frames: Tensor) -> Tensor:
-        """Add frames ``(batch, time, window_length)`` at their places: ``(batch, samples)``."""
-        samples = (frames.shape[1] - 1) * self.hop_length + self.window_length
-        return functional.fold(
-            frames.transpose(1, 2), (1, samples), (1, self.window_length), stride=(1, self.hop_length)
-        ).flatten(1)
+        """Add frames ``(batch, time, window_length)`` at their places: ``(batch, samples)``.
+
+        Each frame is cut into pieces of a hop, and all pieces of one place are added at once.
+        """
+        batch, time, length = frames.shape
+        pieces = -(-length // self.hop_length)
+        cut = functional.pad(frames, (0, pieces * self.hop_length - length)).unflatten(-1, (pieces, -1))
+        signal = frames.new_zeros(batch, time + pieces - 1, self.hop_length)
+        for index in range(pieces):
+            signal[:, index : index + time] += cut[:, :, index]
+        return signal.flatten(1)[:, : (time - 1) * self.hop_length + length]
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, for a JSON or YAML file."""
