@@ -220,8 +220,9 @@ def is_motion(source: object) -> bool:
     path = Path(source)
     if path.suffix.lower() == ".npz":
         return True
-    folder = path if path.is_dir() else path.parent
-    return folder.is_dir() and (any((folder / name).is_file() for name in (SKELETON, *PUBLISHED)) or _is_expmap(path))
+    if path.is_file():  # a manifest
+        return (path.parent / SKELETON).is_file()
+    return any((path / name).is_file() for name in (SKELETON, *PUBLISHED)) or _is_expmap(path)
 
 
 def _is_expmap(path: Path) -> bool:
