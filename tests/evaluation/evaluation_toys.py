@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 
 from dynvae.audio import FrontEnd
@@ -22,6 +23,15 @@ def speech_like(seconds: float, seed: int) -> np.ndarray:
     pitch = 2 * np.pi * np.cumsum(110 + 10 * seed + 30 * np.sin(2 * np.pi * 0.7 * time)) / 16000
     voice = sum(np.sin(k * pitch + random.random()) / k for k in range(1, 25))
     return 0.1 * voice * np.clip(np.sin(2 * np.pi * 2.3 * time), 0.01, 1) ** 0.5
+
+
+def write_speech(root: Path) -> Path:
+    """Six files of three speakers, of different lengths."""
+    for index, seconds in enumerate([1.1, 0.7, 1.6, 0.9, 1.3, 0.8]):
+        path = root / "test" / f"speaker{index // 2}" / f"file {index} ü.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, speech_like(seconds, index), 16000)
+    return root
 
 
 def small_model(name: str = "srnn") -> DVAE:

@@ -321,42 +321,6 @@ def test_a_stop_is_an_interruption() -> None:
         raise Stopped(signal.SIGTERM, "the same command goes on")
 
 
-@pytest.mark.slow
-def test_ray_loses_nothing_with_a_killed_worker(tmp_path: Path) -> None:
-    """A local cluster of two workers; one is killed half-way, and one item kills its worker every time."""
-    pytest.importorskip("ray", reason="Ray is not installed (pip install 'dynvae[ray]')")
-    script = tmp_path / "main.py"
-    script.write_text(textwrap.dedent(RAY), encoding="utf-8")
-    path = os.pathsep.join([str(Path(toys.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    subprocess.run([sys.executable, script, tmp_path], env={**os.environ, "PYTHONPATH": path}, check=True, timeout=240)
-    items = toys.items(12)
-    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
-    assert list(found["values"]) == [item.key for item in items if item not in (items[6], items[7])]
-    assert found["failed"].keys() == {items[6].key, items[7].key}
-    assert found["failed"][items[6].key].startswith("its Ray actor is gone (")
-    assert found["failed"][items[7].key] == "the file is silent"
-    assert [toys.starts(tmp_path, item) for item in items] == [1, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1]
-    assert sorted(line["key"] for line in journal(tmp_path)) == sorted(item.key for item in items)
-    again = do(items, tmp_path)
-    assert (again.before, len(again.values)) == (10, 12)
-
-
-RAY = """
-    import json, sys
-    from functools import partial
-    from pathlib import Path
-    import work_toys as toys
-    from dynvae.work import run
-
-    folder = Path(sys.argv[1])
-    items = toys.items(12, at3=("kill", 1), at6=("kill", 2), at7=("refuse", 1))
-    work = partial(toys.toy, folder, 0.05)
-    found = run(items, work, folder, settings={}, engine="ray", workers=2, attempts=2)
-    result = {"values": found.values, "failed": found.failed}
-    (folder / "found.json").write_text(json.dumps(result))
-"""
-
-
 def test_a_missing_ray_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DynvaeError, match=r"pip install 'dynvae\[ray\]'"):
