@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["make_train_parser", "run"]
+__all__ = ["add_machine", "chosen_machine", "make_train_parser", "run", "say_plainly", "with_saved_config"]
 
 import logging
 import sys
@@ -26,7 +26,11 @@ DESCRIPTION = """Train a model on a corpus of speech, or on recorded motion. The
 
 def run(arguments: list[str]) -> int:
     """Train, and return 0; 130 or 143 if a signal has stopped the run, whose state is then saved."""
-    arguments = _with_saved_config(arguments)
+    if arguments[:1] == ["mask"]:  # the one network that is no model of the zoo
+        from dynvae.cli.mask import run as run_mask
+
+        return run_mask(arguments[1:])
+    arguments = with_saved_config(arguments)
     config = _read_config(arguments)
     name = _model_name(arguments, config)
     motion = _is_motion(arguments, config)
@@ -38,16 +42,14 @@ def run(arguments: list[str]) -> int:
             form = "a model, e.g. dynvae train srnn" if key == "name" else f"--{key}"
             raise ConfigError(f"give {form}; dynvae train --help tells the options")
     flush_denormals()
-    _tell()
+    say_plainly()
     common: dict[str, Any] = {
         "data": settings.data,
         "out": settings.out,
         "model": settings.model.as_dict(),
         "init": settings.init,
         "train": TrainConfig(**settings.train.as_dict()),
-        "machine": Machine(
-            settings.accelerator, settings.devices, settings.strategy, settings.num_nodes, settings.precision
-        ),
+        "machine": chosen_machine(settings),
         "resume": settings.resume,
         "progress": sys.stderr.isatty() and settings.progress,
     }
@@ -100,13 +102,7 @@ def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parse
     add("--turn", type=bool, default=False, help="motion: turn training crops about the vertical, by chance")
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
     add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
-    machine = Machine()
-    add("--accelerator", type=Literal["auto", "cpu", "gpu"], default=machine.accelerator, help="where to train")
-    add("--devices", type=int, default=machine.devices, help="processes on each machine, one a GPU")
-    add("--strategy", type=str, default=machine.strategy, help="of Lightning, e.g. ddp")
-    add("--num-nodes", type=int, default=machine.num_nodes, help="machines")
-    add("--precision", type=Literal["32-true", "bf16-mixed", "16-mixed", "64-true"], default=machine.precision,
-        help="of the networks; likelihood and loss have at least 32 bits")  # fmt: skip
+    add_machine(add)
     parser.add_class_arguments(TrainConfig, "train")
     if name is not None:
         kind, preset = PRESETS[name]
@@ -116,7 +112,23 @@ def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parse
     return parser
 
 
-def _with_saved_config(arguments: list[str]) -> list[str]:
+def add_machine(add: Any) -> None:
+    """Give a parser the options of `Machine`; ``add`` is its ``add_argument``."""
+    machine = Machine()
+    add("--accelerator", type=Literal["auto", "cpu", "gpu"], default=machine.accelerator, help="where to train")
+    add("--devices", type=int, default=machine.devices, help="processes on each machine, one a GPU")
+    add("--strategy", type=str, default=machine.strategy, help="of Lightning, e.g. ddp")
+    add("--num-nodes", type=int, default=machine.num_nodes, help="machines")
+    add("--precision", type=Literal["32-true", "bf16-mixed", "16-mixed", "64-true"], default=machine.precision,
+        help="of the networks; likelihood and loss have at least 32 bits")  # fmt: skip
+
+
+def chosen_machine(settings: Any) -> Machine:
+    """What the options of `add_machine` say."""
+    return Machine(settings.accelerator, settings.devices, settings.strategy, settings.num_nodes, settings.precision)
+
+
+def with_saved_config(arguments: list[str]) -> list[str]:
     """With --resume, the settings of the run are the defaults."""
     if "--resume" not in arguments:
         return arguments
@@ -187,7 +199,7 @@ class _StandardError(logging.StreamHandler[Any]):
         super().emit(record)
 
 
-def _tell() -> None:
+def say_plainly() -> None:
     """Have the library's messages written plainly to standard error."""
     handler = _StandardError()
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -21,7 +21,7 @@ _ROWS_AT_MOST = 5_000_000
 _LINE_AT_MOST = 65_536  # characters
 
 
-def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(path: str | os.PathLike[str], column: str = "path") -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a manifest, one by one, so that memory does not grow with a file that should not be believed.
 
     A CSV file begins with a line of column names; a JSONL file holds one object a line. Both are UTF-8. Every row has a
@@ -29,6 +29,7 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, str
 
     Args:
         path: a file that ends in ``.csv`` or ``.jsonl``.
+        column: what every row must have, if not ``path``.
 
     Yields:
         The number of the line, from 1, and the row.
@@ -42,11 +43,11 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, str
     reader = _csv if path.suffix.lower() == ".csv" else _jsonl
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for count, (line, row) in enumerate(reader(path, _short_lines(path, file))):
+            for count, (line, row) in enumerate(reader(path, _short_lines(path, file), column)):
                 if count >= _ROWS_AT_MOST:
                     raise DataError(f"{path}: more than {_ROWS_AT_MOST} rows; cut it into several manifests")
-                if not row.get("path"):
-                    raise DataError(f"{path}, line {line}: the row has no path")
+                if not row.get(column):
+                    raise DataError(f"{path}, line {line}: the row has no {column}")
                 yield line, row
     except FileNotFoundError:
         raise DataError(f"{path}: no such manifest") from None
@@ -70,13 +71,13 @@ def _short_lines(path: Path, file: Iterable[str]) -> Iterator[str]:
         yield text
 
 
-def _csv(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv(path: Path, lines: Iterator[str], column: str) -> Iterator[tuple[int, dict[str, str]]]:
     rows = csv.reader(lines, strict=True)
     columns = [name.strip() for name in next(rows, [])]
-    if "path" not in columns:
-        near = get_close_matches("path", columns, n=1) or [name for name in columns if "path" in name or "file" in name]
+    if column not in columns:
+        near = get_close_matches(column, columns, n=1) or [name for name in columns if "path" in name or "file" in name]
         hint = f"; rename {near[0]!r}" if near else ", the first line names the columns"
-        raise DataError(f"{path}: there is no column 'path'{hint}")
+        raise DataError(f"{path}: there is no column '{column}'{hint}")
     if len(set(columns)) < len(columns):
         raise DataError(f"{path}: two columns have the same name")
     for values in rows:
@@ -87,7 +88,7 @@ def _csv(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, str]
         yield rows.line_num, dict(zip(columns, values, strict=True))
 
 
-def _jsonl(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _jsonl(path: Path, lines: Iterator[str], column: str) -> Iterator[tuple[int, dict[str, str]]]:
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
@@ -97,8 +98,8 @@ def _jsonl(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, st
             raise DataError(f"{path}, line {number}: not a JSON object ({error})") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: not a JSON object")
-        if not isinstance(row.get("path", ""), str):
-            raise DataError(f"{path}, line {number}: the path is not text")
+        if not isinstance(row.get(column, ""), str):
+            raise DataError(f"{path}, line {number}: the {column} is not text")
         yield number, {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in row.items()}
 
 

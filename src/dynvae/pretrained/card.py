@@ -10,12 +10,13 @@ from typing import Any
 import yaml
 
 from dynvae.audio import FrontEnd
+from dynvae.baselines.mask import MaskNetwork
 from dynvae.models import DVAE
 
 _HEADER = ("license", "license_name", "license_link", "language", "tags", "datasets", "metrics")
 
 
-def model_card(model: DVAE, name: str, card: Mapping[str, Any], digest: str) -> str:
+def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], digest: str) -> str:
     """The text of a model card: YAML front matter for machines, then Markdown for people.
 
     Args:
@@ -36,10 +37,10 @@ def model_card(model: DVAE, name: str, card: Mapping[str, Any], digest: str) -> 
     parts = ["---\n" + yaml.safe_dump(header, sort_keys=False, allow_unicode=True) + "---", f"# {title}"]
     if card.get("description"):
         parts.append(str(card["description"]))
-    parts.append(
-        f"{model.title} ({model.paper}), {count:,} parameters, {model.z_dim} latent dimensions a frame, "
-        f"{model.x_dim} observed ones."
-    )
+    sizes = f"{model.z_dim} latent dimensions a frame, {model.x_dim} observed ones" if model.z_dim else (
+        f"{model.x_dim} bins a frame"
+    )  # fmt: skip
+    parts.append(f"{model.title} ({model.paper}), {count:,} parameters, {sizes}.")
     front_end = model.front_end
     if isinstance(front_end, FrontEnd):
         parts.append(
@@ -51,7 +52,10 @@ def model_card(model: DVAE, name: str, card: Mapping[str, Any], digest: str) -> 
             f"It works on {len(front_end.observed)} of {front_end.joints} joints of a body, seen from its root, at "
             f"{front_end.frame_rate:g} frames a second; 1 in a frame is {front_end.scale:.4g} m."
         )
-    parts.append('```python\nimport dynvae\n\nmodel = dynvae.load("path/to/this/folder")\n```')
+    loading = "from dynvae.baselines import load_mask\n\nnetwork = load_mask" if name == "mask" else (
+        "import dynvae\n\nmodel = dynvae.load"
+    )  # fmt: skip
+    parts.append(f'```python\n{loading}("path/to/this/folder")\n```')
     for key, value in card.items():
         if key in ("title", "description") or (key in _HEADER and key not in ("license", "metrics", "datasets")):
             continue

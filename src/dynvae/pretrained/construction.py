@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["construct", "fill"]
 
 import inspect
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,24 @@ from dynvae.models import DVAE, ZOO
 _MOST_LAYERS = 1000
 
 
-def construct(name: str, arguments: dict[str, Any]) -> DVAE:
+def construct(name: str, arguments: dict[str, Any], kinds: Mapping[str, Any] = ZOO) -> DVAE:
     """A model without storage for its weights: whatever sizes are asked for, nothing is allocated.
 
     Args:
         name: in the registry.
         arguments: of its constructor.
+        kinds: the registry.
 
     Raises:
         CheckpointError: the class is not in the registry, or does not take such arguments.
     """
-    if name not in ZOO:
-        near = get_close_matches(name, ZOO, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(ZOO)}"
+    if name not in kinds:
+        near = get_close_matches(name, kinds, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(kinds)}"
         raise CheckpointError(f"there is no model '{name[:80]}'; {hint}")
     known = [
         parameter.name
-        for kind in (ZOO[name], DVAE)
+        for kind in (kinds[name], *([DVAE] if issubclass(kinds[name], DVAE) else []))
         for parameter in list(inspect.signature(kind.__init__).parameters.values())[1:]
         if parameter.kind is not parameter.VAR_KEYWORD
     ]
@@ -43,11 +45,12 @@ def construct(name: str, arguments: dict[str, Any]) -> DVAE:
             near = get_close_matches(key, known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(dict.fromkeys(known))}"
             raise CheckpointError(f"a {name} takes no argument '{key[:80]}'; {hint}")
-        layers = len(value) if isinstance(value, list) else value if key == "rnn_layers" else 0
+        layers = len(value) if isinstance(value, list) else value if key in ("rnn_layers", "layers") else 0
         if isinstance(layers, int) and layers > _MOST_LAYERS:
             raise CheckpointError(f"'{key}' asks for {layers} layers; more than {_MOST_LAYERS} are not believed")
     with torch.device("meta"):
-        return ZOO[name](**arguments)
+        model: DVAE = kinds[name](**arguments)
+    return model
 
 
 def fill(model: DVAE, state: dict[str, Tensor], path: Path) -> None:

@@ -23,7 +23,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from torch import Tensor
 
 import dynvae
 from dynvae.audio import FrontEnd
+from dynvae.baselines.mask import MaskNetwork
 from dynvae.errors import CheckpointError, ConfigError, DynvaeError
 from dynvae.files import atomic_write
 from dynvae.models import DVAE, ZOO
@@ -54,13 +55,13 @@ _LEFT = re.compile(r"model-[0-9a-f]{16}\.safetensors|\.tmp-\d+-[0-9a-f]+\.(json|
 _KEYS = ("format_version", "dynvae_version", "model", "arguments", "front_end", "sha256", "card")
 
 
-def save(model: DVAE, directory: str | os.PathLike[str], card: dict[str, Any] | None = None) -> Path:
+def save(model: DVAE | MaskNetwork, directory: str | os.PathLike[str], card: dict[str, Any] | None = None) -> Path:
     """Write a model to a folder, so that a reader finds the old one or the new one complete, even after a power cut.
 
     Parameters and buffers keep their precision. The model itself is not changed.
 
     Args:
-        model: a member of :data:`dynvae.models.ZOO`.
+        model: a member of :data:`dynvae.models.ZOO`, or the mask network of :mod:`dynvae.baselines`.
         directory: made where it is missing.
         card: what people should know: ``license``, ``tags``, ``datasets``, ``metrics`` (names with figures), and
             anything else, such as ``title``, ``description`` or ``attribution``; see `dynvae.pretrained.card`.
@@ -81,7 +82,7 @@ def save(model: DVAE, directory: str | os.PathLike[str], card: dict[str, Any] | 
         2
     """
     directory = Path(directory)
-    names = [name for name, kind in ZOO.items() if kind is type(model)]
+    names = [name for name, kind in {**ZOO, "mask": MaskNetwork}.items() if kind is type(model)]
     if not names:
         raise ConfigError(f"a {type(model).__name__} cannot be saved: it is not in dynvae.models.ZOO")
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -115,8 +116,15 @@ def save(model: DVAE, directory: str | os.PathLike[str], card: dict[str, Any] | 
     return directory
 
 
-def read(directory: str | os.PathLike[str], device: str | torch.device = "cpu") -> DVAE:
+def read(
+    directory: str | os.PathLike[str], device: str | torch.device = "cpu", *, kinds: Mapping[str, Any] = ZOO
+) -> DVAE:
     """Read the model of a folder, in evaluation mode.
+
+    Args:
+        directory: the folder.
+        device: where to put the model.
+        kinds: the classes that are taken, by name.
 
     Raises:
         CheckpointError: something is missing, damaged, foreign or too new; the text says which and what to do.
@@ -138,7 +146,7 @@ def read(directory: str | os.PathLike[str], device: str | torch.device = "cpu") 
     for version in range(config["format_version"], FORMAT_VERSION):
         MIGRATIONS[version](config, state)
     with _blame(directory / CONFIG):
-        model = construct(config["model"], config["arguments"])
+        model = construct(config["model"], config["arguments"], kinds)
         if config["front_end"] is not None:
             kind = Skeleton if config["front_end"].get("kind") == "skeleton" else FrontEnd
             model.front_end = kind.from_dict(config["front_end"])

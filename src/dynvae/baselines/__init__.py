@@ -1,0 +1,22 @@
+"""What enhancement by a model of clean speech is compared with: older filters, and a network that has seen noise."""
+
+from __future__ import annotations
+
+from dynvae.baselines.enhancer import Enhancing, Filter, Gain
+from dynvae.baselines.filters import SpectralSubtraction, WienerFilter
+from dynvae.baselines.mask import MaskNetwork, load_mask
+from dynvae.baselines.nmf import Dictionary, learn_dictionary
+from dynvae.baselines.tracking import track_noise
+
+__all__ = [
+    "Dictionary",
+    "Enhancing",
+    "Filter",
+    "Gain",
+    "MaskNetwork",
+    "SpectralSubtraction",
+    "WienerFilter",
+    "learn_dictionary",
+    "load_mask",
+    "track_noise",
+]
