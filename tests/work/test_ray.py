@@ -60,7 +60,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     (folder / "main.py").write_text(textwrap.dedent(SCRIPT), encoding="utf-8")
     tests = Path(__file__).parents[1]
     path = [str(tests / "work"), str(tests / "evaluation"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "RAY_USAGE_STATS_ENABLED": "0",
+                   "DYNVAE_NATIVE": "0"}  # fmt: skip
     subprocess.run([sys.executable, folder / "main.py", folder], env=environment, check=True, timeout=600)
     return folder, json.loads((folder / "found.json").read_text(encoding="utf-8"))
 
