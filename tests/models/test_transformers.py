@@ -106,6 +106,19 @@ def test_frames_of_the_memory_have_an_order_only_if_asked_for() -> None:
         assert torch.allclose(one, other, rtol=1e-12) is not positions
 
 
+def test_the_past_is_silenced_in_training_alone() -> None:
+    model = deep("light", past_dropout=0.5)
+    latents, x = path(6)
+    law = model.eval().likelihood(latents, x).mean
+    assert torch.equal(law, model.likelihood(latents, x).mean)
+    torch.manual_seed(0)
+    one, other = model.train().likelihood(latents, x).mean, model.likelihood(latents, x).mean
+    assert torch.equal(one[:, 0], law[:, 0])  # there is no past
+    assert not torch.equal(one, other)
+    with pytest.raises(ConfigError):
+        deep("light", past_dropout=1.0)
+
+
 def test_positions() -> None:
     code = positional_encoding(0, 50, torch.zeros(50, 8, dtype=torch.float64))
     expected = torch.cat([torch.sin(code.new_tensor([7 / 10_000 ** (i / 4) for i in range(4)])),

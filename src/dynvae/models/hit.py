@@ -87,6 +87,8 @@ class HiTDVAE(DVAE):
             residual connections. Both are there to show why it is done as it is.
         activation: of the dense layers.
         dropout: in the residual branches and between recurrent layers.
+        past_dropout: probability that training silences a past frame that the decoders see (Bowman et al., 2016, do so
+            with words). What the past would tell, z has to tell; it is the better when the past is the model's own.
         kwargs: see :class:`~dynvae.models.base.DVAE`.
 
     Raises:
@@ -129,6 +131,7 @@ class HiTDVAE(DVAE):
         ablation: Literal["none", "inv-s", "inv-s-nr"] = "none",
         activation: str = "relu",
         dropout: float = 0.0,
+        past_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(x_dim, z_dim, w_dim=w_dim, **kwargs)
@@ -136,6 +139,9 @@ class HiTDVAE(DVAE):
             raise ConfigError(f"a {type(self).__name__} has a sequence-level latent: w_dim must be positive")
         if ablation not in ("none", "inv-s", "inv-s-nr"):
             raise ConfigError(f"there is no ablation '{ablation}'; there are none, inv-s, inv-s-nr")
+        if not 0 <= past_dropout < 1:
+            raise ConfigError(f"past_dropout is a probability below one, not {past_dropout}")
+        self.past_dropout = past_dropout
         self.likelihood_query: Literal["z", "x"] = "z" if ablation == "none" else "x"
         self.residual = ablation != "inv-s-nr"
         sizes = (model_dim, layers, heads, feed_forward)
@@ -180,7 +186,7 @@ class HiTDVAE(DVAE):
         return Posterior(Latents(z, w), gaussian(about_z), gaussian(about_w), {"x": x})
 
     def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self._prior(latents, self.features(x, lengths), {})
+        return self._prior(latents, self._past(self.features(x, lengths)), {})
 
     def likelihood(
         self,
@@ -189,7 +195,7 @@ class HiTDVAE(DVAE):
         lengths: Tensor | None = None,
         seen: Mapping[str, Tensor] | None = None,
     ) -> Distribution:
-        return self._likelihood(latents, seen["x"] if seen else self.features(x, lengths), {})
+        return self._likelihood(latents, self._past(seen["x"] if seen else self.features(x, lengths)), {})
 
     def generative(
         self,
@@ -198,14 +204,20 @@ class HiTDVAE(DVAE):
         lengths: Tensor | None = None,
         seen: Mapping[str, Tensor] | None = None,
     ) -> tuple[Distribution, Distribution]:
-        x, caches = seen["x"] if seen else self.features(x, lengths), Caches()
-        return self._prior(latents, x, caches), self._likelihood(latents, x, caches)
+        past, caches = self._past(seen["x"] if seen else self.features(x, lengths)), Caches()
+        return self._prior(latents, past, caches), self._likelihood(latents, past, caches)
 
-    def _prior(self, latents: Latents, x: Tensor, caches: Caches) -> Distribution:
-        return gaussian(self.prior_net(self._decode("prior", shift(latents.z), shift(x), latents.w, caches)))
+    def _past(self, x: Tensor) -> Tensor:
+        """What the decoders see of the frames before each frame."""
+        if self.training and self.past_dropout:
+            x = x * (torch.rand_like(x[..., :1]) >= self.past_dropout)
+        return shift(x)
 
-    def _likelihood(self, latents: Latents, x: Tensor, caches: Caches) -> Distribution:
-        return self.observation(self.decoder(self._decode("likelihood", latents.z, shift(x), latents.w, caches)))
+    def _prior(self, latents: Latents, past: Tensor, caches: Caches) -> Distribution:
+        return gaussian(self.prior_net(self._decode("prior", shift(latents.z), past, latents.w, caches)))
+
+    def _likelihood(self, latents: Latents, past: Tensor, caches: Caches) -> Distribution:
+        return self.observation(self.decoder(self._decode("likelihood", latents.z, past, latents.w, caches)))
 
     def _decode(self, law: Law, z: Tensor, x: Tensor, w: Tensor | None, caches: Caches, start: int = 0) -> Tensor:
         """New frames through the decoder of a law: z_t (of the prior: z_t-1) and x_t-1 as the networks see it.
