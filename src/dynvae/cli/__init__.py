@@ -24,6 +24,7 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("train", "train a model on a folder of audio"),
     "evaluate": Verb("evaluate", "measure a model by analysis-resynthesis"),
+    "enhance": Verb("enhance", "remove noise from speech"),
     "resynthesize": Verb("resynthesize", "pass audio files through a model and write them back"),
     "generate": Verb("generate", "draw new sequences from a model"),
     "distance": Verb("distance", "measure how far generated sound is from real sound"),

@@ -1,4 +1,4 @@
-"""Recordings of any length: enhanced in overlapping chunks, with one picture of the noise that goes from each to the next."""
+"""Recordings of any length: enhanced in overlapping chunks, with one picture of the noise for all of them."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _together(parts: list[Enhanced]) -> Enhanced:
             part.objective if len(part.iterations) == len(heard.iterations) else np.full_like(heard.objective, np.nan)
         )
 
-    flags = {
+    flags: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in ("energy", "collapsed", "silent")
     }
     objective = np.concatenate([column(part) for part in parts], 1)

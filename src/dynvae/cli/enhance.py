@@ -1,0 +1,290 @@
+"""``dynvae enhance INPUT... --out DIR``: remove noise from speech."""
+
+from __future__ import annotations
+
+__all__ = ["make_enhance_parser", "run"]
+
+import contextlib
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from dynvae.audio.blocks import Kept
+from dynvae.audio.files import audio_info
+from dynvae.cli.inputs import sound_inputs, sound_targets
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.pipe import copy_out, live, spooled
+from dynvae.cli.progress import progress_bar
+from dynvae.errors import AudioError, ConfigError, DataError, require
+from dynvae.evaluation.enhancing import Enhancing, FileEnhancer, FileJob
+from dynvae.evaluation.run import fingerprint
+from dynvae.metrics import METRICS, summarize
+from dynvae.pretrained import load
+from dynvae.testtime import streaming
+from dynvae.testtime.enhancement import DEFAULT_PRIOR
+from dynvae.testtime.long import Chunks
+from dynvae.testtime.online import Online
+from dynvae.testtime.presets import PRESETS, Preset, preset
+from dynvae.training.machine import flush_denormals
+from dynvae.work import JOURNAL, Item, Summary
+from dynvae.work import run as run_work
+
+DESCRIPTION = """Remove noise from speech, by a model that has heard clean speech only. Inputs are sound files of any
+rate and number of channels, folders, manifests (.csv, .jsonl), or - for a WAV file on standard input, whose result goes
+to standard output. A result has its input's length, level, rate, channels and format; below --out the structure of
+folders is kept. Long recordings pass in chunks. What was stopped goes on with the same command. A file that cannot be
+used keeps no other from being done."""
+
+
+def run(arguments: list[str]) -> int:
+    """Enhance every input; return 0, or 2 if some could not be enhanced.
+
+    Raises:
+        DynvaeError: the prior, an option or the choice of inputs cannot be used.
+    """
+    stream = "--stream" in arguments
+    parser = make_enhance_parser(_preset_name(arguments), stream)
+    settings = parser.parse_args(arguments)
+    flush_denormals()
+    if stream:
+        torch.set_num_threads(1)  # a frame is too little work to be shared
+    way = _way(settings)
+    if way.plots:
+        require("matplotlib", "report")  # before the work, not after it
+    if "-" in settings.inputs:
+        return _pipe(settings, way)
+    found = sound_inputs(settings.inputs, settings.split)
+    targets = sound_targets(found, Path(settings.out), lambda source: _suffix(source, way))
+    items = _items(targets, _clean(settings.clean, found), Path(settings.out), way)
+    summary = _work(items, way, settings)
+    report = _report(summary, settings, way)
+    if settings.json:
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        _show(report, summary)
+    return 2 if summary.failed else 0
+
+
+def make_enhance_parser(method: str, stream: bool = False) -> Parser:
+    """The parser of the verb, with the settings of one preset, or of a stream.
+
+    Args:
+        method: name of the preset.
+        stream: whether it is a stream.
+    """
+    parser = make_parser("enhance", DESCRIPTION)
+    add: Any = parser.add_argument
+    add("inputs", type=str, nargs="+", help="sound files, folders, manifests, or -")
+    add("--prior", type=str, default=streaming.DEFAULT_PRIOR if stream else DEFAULT_PRIOR,
+        help="model of clean speech: a bundled name, a model's or a run's folder, or a name on the hub")  # fmt: skip
+    add("--preset", type=Literal[tuple(PRESETS)], default=method, help="the method")
+    add("--stream", action="store_true",
+        help="causal, frame by frame, for a causal prior; latency and real-time factor are told")  # fmt: skip
+    add("--out", type=str, default="enhanced", help="folder of the results")
+    add(
+        "--clean", type=str, default=None, help="clean speech to score against: a file, or a folder with the same names"
+    )
+    add("--metrics", type=str, default="si_sdr,pesq_wb,estoi", help="scores against --clean, with commas between them")
+    add("--split", type=str, default=None, help="part of the manifests, e.g. test; all by default")
+    add("--plots", action="store_true", help="also draw spectrograms, noise and objective, as PNG")
+    add("--json", action="store_true", help="print the report alone, as JSON")
+    add("--float", action="store_true", help="write 32-bit floating-point WAV, which clips nothing")
+    add("--seed", type=int, default=0, help="of all random numbers")
+    add("--chunk", type=float, default=Chunks().seconds, help="seconds; longer recordings are cut")
+    add("--overlap", type=float, default=Chunks().overlap, help="seconds that neighbouring chunks share")
+    add("--engine", type=Literal["processes", "ray"], default="processes",
+        help="workers on this machine, or on the Ray cluster that RAY_ADDRESS names")  # fmt: skip
+    add("--workers", type=int, default=0, help="that work at a time, a core each; 0 for none besides this process")
+    add("--overwrite", action="store_true", help="do all files again, also those that are done")
+    add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
+    if stream:
+        parser.add_class_arguments(Online, "online")
+        return parser
+    em = preset(method).em
+    add("--iterations", type=int, default=em.iterations, help="of EM")
+    for name in ("estep", "noise"):
+        part: Any = getattr(em, name)
+        parser.add_class_arguments(type(part), name)
+        parser.set_defaults({f"{name}.{field.name}": getattr(part, field.name) for field in dataclasses.fields(part)})
+    return parser
+
+
+def _preset_name(arguments: list[str]) -> str:
+    """The preset, whose settings are options; an unknown one is refused with the nearest name."""
+    name = "default"
+    for index, word in enumerate(arguments):
+        if word == "--preset" and index + 1 < len(arguments):
+            name = arguments[index + 1]
+        elif word.startswith("--preset="):
+            name = word.partition("=")[2]
+    preset(name)
+    return name
+
+
+def _way(settings: Any) -> Enhancing:
+    metrics = tuple(name.strip() for name in settings.metrics.split(",") if name.strip())
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ConfigError(f"there is no metric '{unknown[0]}'; there are {', '.join(METRICS)}")
+    method: Preset = preset(settings.preset)
+    online = None
+    if settings.stream:
+        online = Online(**settings.online.as_dict())
+    else:
+        parts = {name: type(getattr(method.em, name))(**settings[name].as_dict()) for name in ("estep", "noise")}
+        method = method.replaced(iterations=settings.iterations, **parts)
+    return Enhancing(
+        settings.prior, method, online, Chunks(settings.chunk, settings.overlap), settings.seed,
+        settings.float, metrics, settings.plots, settings.device,
+    )  # fmt: skip
+
+
+def _suffix(source: Path, way: Enhancing) -> str:
+    """Of the result; a file that cannot be opened keeps its own, and fails when it is its turn."""
+    try:
+        return Kept.of(audio_info(source), source.suffix, float_samples=way.float_samples).suffix
+    except AudioError:
+        return ".wav" if way.float_samples else source.suffix
+
+
+def _clean(given: str | None, found: list[tuple[Path, Path]]) -> Mapping[Path, Path]:
+    """The clean file of each source.
+
+    Raises:
+        DataError: there is none.
+    """
+    if given is None:
+        return {}
+    clean = Path(given)
+    if clean.is_file():
+        if len(found) > 1:
+            raise ConfigError(f"--clean {clean} is one file, and there are {len(found)} inputs; give a folder")
+        return {found[0][0]: clean}
+    if not clean.is_dir():
+        raise DataError(f"{clean}: no such file or folder of clean speech")
+    pairs = {}
+    for source, name in found:
+        place = clean / name
+        like = [place] if place.is_file() else sorted(clean.joinpath(name.parent).glob(f"{_literal(name.stem)}.*"))
+        if not like:
+            raise DataError(f"{place} is not there: clean speech has the names of the inputs")
+        pairs[source] = like[0]
+    return pairs
+
+
+def _literal(stem: str) -> str:
+    return "".join(f"[{letter}]" if letter in "[]*?" else letter for letter in stem)
+
+
+def _items(
+    targets: Mapping[Path, tuple[Path, Path]], clean: Mapping[Path, Path], out: Path, way: Enhancing
+) -> list[Item]:
+    """An item a file. The result of a file that has changed since is taken away, so that it is made anew."""
+    items = []
+    for target, (source, _) in targets.items():
+        with contextlib.suppress(OSError):
+            if target.stat().st_mtime < source.stat().st_mtime:
+                target.unlink()
+        outputs = (str(target.relative_to(out)),)
+        job = FileJob(source.absolute(), target.absolute(), clean[source].absolute() if clean else None)
+        items.append(Item(target.relative_to(out).as_posix(), job, outputs))
+    return items
+
+
+def _work(items: list[Item], way: Enhancing, settings: Any) -> Summary:
+    out = Path(settings.out)
+    decided = {
+        "prior": f"{way.prior} ({fingerprint(load(way.prior))})", "preset": settings.preset,
+        "method": repr(way.online or way.preset), "chunks": repr(way.chunks), "seed": way.seed,
+        "float": way.float_samples, "clean": settings.clean, "metrics": list(way.metrics), "plots": way.plots,
+    }  # fmt: skip
+    if settings.overwrite:
+        (out / JOURNAL).unlink(missing_ok=True)
+    with progress_bar() as bar:
+        task = bar.add_task("enhance", total=len(items))
+
+        def progress(iteration: int, iterations: int, objective: float) -> None:
+            bar.update(task, description=f"enhance: iteration {iteration} of {iterations}, objective {objective:.3f}")
+
+        if len(items) == 1 or settings.workers == 0:
+            make, workers = partial(FileEnhancer, way, progress), 0
+        else:
+            make, workers = partial(FileEnhancer, way), settings.workers
+        return run_work(
+            items, make, out, settings=decided, engine=settings.engine, workers=workers,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+
+
+def _report(summary: Summary, settings: Any, way: Enhancing) -> dict[str, Any]:
+    files = [{"name": name, **value} for name, value in summary.values.items()]
+    scored = [file["scores"] for file in files if "scores" in file]
+    scores = {
+        side: {name: dataclasses.asdict(summarize(_number(row[side][name]) for row in scored)) for name in way.metrics}
+        for side in ("noisy", "enhanced")
+        if scored
+    }
+    return {
+        "prior": way.prior, "preset": None if way.online else settings.preset, "stream": way.online is not None,
+        "files": files, "failed": dict(summary.failed), "scores": scores, "seconds": summary.seconds,
+    }  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, float | int) else float("nan")
+
+
+def _show(report: dict[str, Any], summary: Summary) -> None:
+    for file in report["files"]:
+        print(_line(file))
+        for notice in file["notices"]:
+            print(f"dynvae enhance: {file['input']}: {notice}", file=sys.stderr)
+    for line in summary.lines():
+        print(line)
+    for name, noisy in report["scores"].get("noisy", {}).items():
+        after = report["scores"]["enhanced"][name]
+        if noisy["mean"] is not None and after["mean"] is not None:
+            print(f"{METRICS[name].label}: {noisy['mean']:.2f} → {after['mean']:.2f} {METRICS[name].unit}".rstrip()
+                  + f", mean of {after['n']}")  # fmt: skip
+
+
+def _line(file: Mapping[str, Any]) -> str:
+    words = [f"{file['output']}: {file['seconds']:.1f} s, real-time factor {file['real_time_factor']:.2f}"]
+    if "latency" in file:
+        words.append(f"latency {1000 * file['latency']:.0f} ms")
+    before, after = (file.get("scores", {}).get(side, {}).get("si_sdr") for side in ("noisy", "enhanced"))
+    if isinstance(before, float) and isinstance(after, float):
+        words.append(f"SI-SDR {before:.1f} → {after:.1f} dB")
+    return ", ".join(words)
+
+
+def _pipe(settings: Any, way: Enhancing) -> int:
+    """Standard input to standard output.
+
+    Raises:
+        ConfigError: there are other inputs, or options that need a folder.
+    """
+    if settings.inputs != ["-"] or settings.json or settings.plots or settings.clean:
+        raise ConfigError("standard input (-) is the only input, and its result all that is printed; it goes without "
+                          "--json, --plots and --clean")  # fmt: skip
+    enhancer = FileEnhancer(way)
+    if way.online is not None:
+        return live(lambda rate, channels: enhancer.stream(rate, channels))
+    with tempfile.TemporaryDirectory(prefix="dynvae-") as folder:
+        source = spooled(Path(folder) / "input.wav")
+        target = Path(folder) / "output.wav"
+        try:
+            found = enhancer.enhance(FileJob(source, target))
+        except AudioError as error:
+            raise AudioError(str(error).replace(str(source), "standard input")) from None
+        for notice in found["notices"]:
+            print(f"dynvae enhance: standard input: {notice}", file=sys.stderr)
+        copy_out(target)
+    return 0

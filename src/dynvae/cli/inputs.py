@@ -1,0 +1,71 @@
+"""Sound files named on the command line, and where their results go: never over each other, never over an input."""
+
+from __future__ import annotations
+
+__all__ = ["sound_inputs", "sound_targets"]
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dynvae.audio import AUDIO_SUFFIXES
+from dynvae.data import Corpus
+from dynvae.data.manifest import MANIFEST_SUFFIXES
+from dynvae.errors import AudioError, ConfigError, DataError
+
+
+def sound_inputs(inputs: Sequence[str], split: str | None = None) -> list[tuple[Path, Path]]:
+    """All files, each with its name: below the folder or manifest that it was found by, or its own.
+
+    Args:
+        inputs: files, folders that are searched, and manifests (.csv, .jsonl).
+        split: of the manifests; all by default.
+
+    Raises:
+        AudioError: there is no such file or folder.
+        DataError: a folder holds no sound, or a manifest is wrong.
+    """
+    found: list[tuple[Path, Path]] = []
+    for text in inputs:
+        given = Path(text)
+        if given.suffix.lower() in MANIFEST_SUFFIXES and given.is_file():
+            corpus = Corpus.open(given)
+            found += [(one.path, Path(one.name)) for one in (corpus if split is None else corpus.split(split))]
+        elif given.is_dir():
+            files = sorted(
+                path for path in given.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+            )
+            if not files:
+                raise DataError(f"{given}: there are no sound files in this folder")
+            found += [(path, path.relative_to(given)) for path in files]
+        elif given.exists():
+            found.append((given, Path(given.name)))
+        else:
+            raise AudioError(f"{given}: no such file or folder")
+    return found
+
+
+def sound_targets(
+    found: Sequence[tuple[Path, Path]], out: Path, suffix: Callable[[Path], str]
+) -> dict[Path, tuple[Path, Path]]:
+    """What is written: by target, the source and its name.
+
+    Args:
+        found: of :func:`sound_inputs`.
+        out: folder of the results.
+        suffix: of the result of a file.
+
+    Raises:
+        ConfigError: two inputs have one target, or a target is an input.
+    """
+    targets: dict[Path, tuple[Path, Path]] = {}
+    for source, name in found:
+        target = out / name.with_suffix(suffix(source))
+        if target in targets:
+            raise ConfigError(f"{targets[target][0]} and {source} would both become {target}; pass them in two calls, "
+                              "or their common folder")  # fmt: skip
+        targets[target] = source, name
+    sources = {source.resolve() for source, _ in found}
+    for target in targets:
+        if target.resolve() in sources:
+            raise ConfigError(f"{target} is one of the inputs and would be overwritten; choose another --out")
+    return targets
