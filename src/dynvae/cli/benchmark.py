@@ -19,11 +19,15 @@ from dynvae.training import TrainConfig
 
 DESCRIPTION = """Train several models, measure each by analysis-resynthesis, and write one table (table.md, table.csv)
 and one page (index.html) with plots and sound. The runs are in runs/ROW-seedN: what is complete is not done again, what
-was stopped goes on."""
+was stopped goes on. `dynvae benchmark enhancement` compares ways to enhance speech instead."""
 
 
 def run(arguments: list[str]) -> int:
     """Do the benchmark, and return 0; 1 if some row has failed, 130 or 143 if a signal has stopped it."""
+    if arguments[:1] == ["enhancement"]:
+        from dynvae.cli.benchmark_enhancement import run as run_enhancement
+
+        return run_enhancement(arguments[1:])
     config = _config(_parser().parse_args(arguments))
     start = time.monotonic()
 
