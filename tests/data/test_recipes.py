@@ -8,10 +8,15 @@ import pytest
 import yaml
 
 from dynvae.audio import FRONT_ENDS
+from dynvae.baselines import MaskNetwork
+from dynvae.benchmark.enhancement_methods import KINDS
 from dynvae.cli.benchmark import _config, _parser
+from dynvae.cli.benchmark_enhancement import make_enhancement_parser
+from dynvae.cli.mask import make_mask_parser
 from dynvae.cli.train import make_train_parser
 from dynvae.data.known import DOWNLOADS, KNOWN
 from dynvae.models import build
+from dynvae.testtime import PRESETS as TESTTIME
 from dynvae.training import TrainConfig
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -46,7 +51,15 @@ def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> No
     assert f"--config {path.relative_to(RECIPES.parent)}" in head
     command, name = head.split("dynvae ")[1].split()[:2]
     config = ["--config", str(path)]
-    if command == "benchmark":
+    if (command, name) == ("benchmark", "enhancement"):
+        settings = make_enhancement_parser().parse_args(config)
+        kinds = [what if isinstance(what, str) else what["kind"] for what in settings.methods]
+        assert set(kinds) <= {*KINDS, *TESTTIME}
+    elif (command, name) == ("train", "mask"):
+        settings = make_mask_parser().parse_args(config)
+        TrainConfig(**settings.train.as_dict())
+        MaskNetwork(FRONT_ENDS[settings.front_end].bins, **settings.model.as_dict())
+    elif command == "benchmark":
         benchmark = _config(_parser().parse_args(config))
         for row, settings in benchmark.rows.items():
             TrainConfig(**(settings.get("train") or {}))
