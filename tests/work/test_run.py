@@ -90,6 +90,12 @@ def test_workers_that_cannot_begin_end_the_run(tmp_path: Path) -> None:
     assert journal(tmp_path) == []
 
 
+def test_a_value_that_is_no_json_fails_its_item_alone(tmp_path: Path) -> None:
+    found = run([Item(f"item {index}") for index in range(3)], toys.undefined, tmp_path, settings={}, workers=0)
+    assert found.values == {"item 0": 0.5, "item 2": 0.5}
+    assert "no JSON: Out of range" in found.failed["item 1"]
+
+
 def test_work_that_gives_too_little_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="gave no value for 'a b/ü 0"):
         run(toys.items(1), toys.mute, tmp_path, settings={}, workers=0)

@@ -5,16 +5,15 @@ from __future__ import annotations
 __all__ = ["run"]
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from dynvae.cli.parsing import make_parser
+from dynvae.cli.progress import progress_bar
 from dynvae.data import Corpus
 from dynvae.evaluation import Evaluation, evaluate
 from dynvae.metrics import METRICS, Summary
@@ -86,7 +85,7 @@ def run(arguments: list[str]) -> int:
     corpus = Corpus.open(settings.data)
     if settings.split != "all":
         corpus = corpus.split(settings.split)
-    with _progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("evaluate", total=None)
         found = evaluate(
             model,
@@ -121,19 +120,6 @@ def _stem(text: str) -> str:
     """The telling part of a path: the run's name rather than its folder ``model``."""
     parts = [part for part in Path(text).resolve().parts if part not in ("model", "manifest.csv", "manifest.jsonl")]
     return parts[-1].replace("@", "-")
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
 
 
 def _show(found: Evaluation, settings: Any, out: Path, autoregressive: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["Resynthesis", "analysis_resynthesis", "evaluating", "file_noise", "speech_front_end"]
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -17,6 +16,7 @@ from dynvae.audio import FrontEnd
 from dynvae.distributions import POWER_FLOOR
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, Latents
+from dynvae.work import item_seed
 
 Mode = Literal["teacher-forced", "generation"]
 LatentsAt = Literal["sample", "mean"]
@@ -79,9 +79,7 @@ def file_noise(model: DVAE, name: str, frames: int, seed: int) -> Latents:
     Returns:
         Noise of batch size 1.
     """
-    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
-    generator = torch.Generator(device=next(model.parameters()).device)
-    generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    generator = torch.Generator(device=next(model.parameters()).device).manual_seed(item_seed(seed, name))
     return model.draw_noise(1, frames, generator)
 
 

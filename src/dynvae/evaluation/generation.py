@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["PEAK", "Clip", "Drawing", "draw_clips", "generate"]
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dynvae.audio import FrontEnd, griffin_lim
 from dynvae.errors import ConfigError
 from dynvae.evaluation.analysis import evaluating, speech_front_end
 from dynvae.models import DVAE
+from dynvae.work import item_seed
 
 PEAK = 0.9
 """The largest magnitude of generated sound (full scale is 1): -0.9 dB, with room for players that resample."""
@@ -157,6 +157,5 @@ def generate(
 
 def _generator(model: DVAE, seed: int, what: str, number: int) -> torch.Generator:
     """The source of one batch's or one phase's randomness."""
-    digest = hashlib.sha256(f"{seed}\0{what}\0{number}".encode()).digest()
     generator = torch.Generator(device=next(model.parameters()).device)
-    return generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return generator.manual_seed(item_seed(seed, f"{what}\0{number}"))

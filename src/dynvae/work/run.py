@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = ["Engine", "Summary", "outcomes", "run"]
 
 import contextlib
+import dataclasses
 import itertools
+import json
 import logging
 import time
 from collections import Counter
@@ -191,7 +193,7 @@ def run(
         try:
             stream = outcomes(batches(todo), make, engine=engine, workers=workers, attempts=attempts, gpus=gpus)
             with contextlib.closing(stream):  # so that an error in this loop ends the workers at once
-                for outcome in stream:
+                for outcome in map(_plain, stream):
                     journal.add([outcome])
                     work_seconds += outcome.seconds
                     if outcome.problem:
@@ -210,3 +212,12 @@ def run(
         time.perf_counter() - start,
         work_seconds,
     )
+
+
+def _plain(outcome: Outcome) -> Outcome:
+    """An outcome that the journal can hold: a NaN of one item must not end the others."""
+    try:
+        json.dumps(outcome.value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return dataclasses.replace(outcome, value=None, problem=f"the work gave a value that is no JSON: {error}")
+    return outcome
