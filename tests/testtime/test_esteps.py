@@ -21,7 +21,7 @@ MOVES: tuple[Any, ...] = ("frames", "oddeven", "sequence")
 SAMPLERS = {
     "mh": Metropolis(0.3, steps=60, burn_in=10, chains=64),
     "mala": Metropolis(0.1, steps=40, burn_in=10, chains=64, drift=True),
-    "langevin": Langevin(0.01, moves=40, chains=256, jitter=0.0),
+    "langevin": Langevin(0.01, moves=40, chains=256, jitter=0.0, precondition=None, reach=None),
 }
 
 
@@ -74,6 +74,21 @@ def test_the_point_estimate_is_the_mode(moves: Any) -> None:
     for _ in range(4):
         chain.sweep(likelihood)
     torch.testing.assert_close(chain.point.latents.z, mean, rtol=0, atol=1e-3)
+
+
+def test_dynamics_in_standard_deviations_of_the_prior_have_the_same_law() -> None:
+    scene = toys.toy_scene()
+    likelihood = toys.Additive(torch.linspace(-1, 2, toys.TIME * toys.BINS, dtype=torch.float64).view(1, toys.TIME, -1))
+    prior = toys.LinearPrior("oddeven")
+    mean, variance = toys.exact_posterior(prior, likelihood, scene)
+    chain = Langevin(0.02, moves=300, chains=256, jitter=0.0, reach=None).start(
+        prior.on(scene), scene, toys.numbers(scene)
+    )
+    for _ in range(2):
+        chain.sweep(likelihood)  # type: ignore[arg-type]
+    z = chain.point.latents.z
+    assert ((z.mean(0, keepdim=True) - mean) / variance.sqrt()).abs().max() < 0.25
+    assert ((z.var(0, keepdim=True) / variance).mean() - 1).abs() < 0.1
 
 
 def test_preconditioned_dynamics_find_the_mode_region() -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from dynvae.errors import ConfigError
 from dynvae.testtime.em import EM
-from dynvae.testtime.esteps import EncoderTuning, Langevin, Metropolis
+from dynvae.testtime.esteps import EncoderTuning, Langevin, MeanField, Metropolis, PointEstimate
 from dynvae.testtime.noise import NMF
 from dynvae.testtime.prior import Feedback, PriorEnergy
 
@@ -50,8 +50,38 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             EM(Langevin(), NMF(exponent=1.0), iterations=40, average=10),
             text="Langevin EM: two chains, 40 iterations of fast noise updates, the last ten averaged",
         ),
+        "low-snr": Preset(
+            EM(Langevin(step=4e-2), NMF(exponent=1.0), iterations=40, average=10),
+            text="the default with four times its step: better near 0 dB, worse above 10 dB",
+        ),
+        "vae-mcem": Preset(
+            EM(Metropolis(0.01, steps=40, burn_in=30, adapt=False), NMF(rank=10, level=None), least_gain=0.0),
+            attempts=1,
+            text="Monte-Carlo EM of a VAE with published settings (Leglaive, Girin and Horaud, 2018)",
+        ),
+        "vae-vi-mcem": Preset(
+            EM(MeanField(Metropolis(0.01, steps=40, burn_in=30, adapt=False)), NMF(10, exponent=1.0, level=None)),
+            attempts=1,
+            text="variational-inference Monte-Carlo EM of a VAE (Sadeghi and Alameda-Pineda, 2020)",
+        ),
+        "peem": Preset(
+            EM(PointEstimate(), _LEGACY_NMF, least_gain=0.0),
+            energy="published",
+            attempts=1,
+            text="point-estimate EM, the prior without its ½ (Sadeghi and Serizel, 2023)",
+        ),
+        "dkf-ldem": Preset(
+            EM(
+                Langevin(5e-3, moves=20, chains=5, precondition="rmsprop", reach=None, jitter=0.01, smooth=5.0),
+                _LEGACY_NMF,
+                gains=False,
+            ),
+            energy="published",
+            attempts=1,
+            text="preconditioned Langevin EM of a DKF with published settings (Sadeghi and Serizel, 2023)",
+        ),
         "ldem": Preset(
-            EM(Langevin(5e-3, chains=10, jitter=0.01), _LEGACY_NMF, least_gain=0.0),
+            EM(Langevin(5e-3, chains=10, precondition=None, reach=None, jitter=0.01), _LEGACY_NMF, least_gain=0.0),
             energy="published",
             attempts=1,
             text="Langevin EM as published: ten chains, the prior without its ½ (Sadeghi and Serizel, 2024)",

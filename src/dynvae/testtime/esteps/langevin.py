@@ -24,22 +24,25 @@ class Langevin:
     r"""Unadjusted Langevin dynamics (LDEM; Sadeghi and Serizel, 2024).
 
     .. math::
-        z \leftarrow z + \lambda M \nabla_z \ln p(x, z) + \sqrt{2 \lambda M}\, \varepsilon
+        z \leftarrow z + \frac{d}{1 + \|M^{-1/2} d\| / r} + \sqrt{2 \lambda M}\, \varepsilon, \qquad
+        d = \lambda M \nabla_z \ln p(x, z).
 
-    with M = 1, or preconditioned (Li et al., 2016): M = 1/(√v + 10⁻¹⁵) with v the running mean square of the gradient.
     The chains live on from one EM iteration to the next, so that a single move is enough for each; and a point is
     decoded once: for the M-step, and for the next gradient.
 
-    The step is stable below about the smallest posterior variance. Where the prior is narrow (DKF) plain dynamics
-    explode at the usual step, and preconditioned ones do not.
+    The step is stable below about the smallest posterior variance. Where a learned prior is narrow (a DKF's has
+    variances of 0.003 to 0.2) no step suits all dimensions. Hence M: each dimension is measured in standard deviations
+    of its prior, the mean over the frames being taken. For N(0, I) it is one.
 
     Args:
         step: λ.
         moves: moves in each E-step.
         chains: how many chains, side by side in one batch.
-        precondition: ``"rmsprop"`` or None.
-        jitter: variance of noise that is added once more after each E-step. It widens the posterior (it is a crude
-            tempering), and raises SI-SDR.
+        precondition: M: ``"prior"``, see above; ``"rmsprop"`` (Li et al., 2016): 1/(√v + 10⁻¹⁵) with v the running mean
+            square of the gradient; or None: one.
+        reach: r: no frame moves further along its gradient than so many standard deviations; None as far as it goes.
+        jitter: variance of noise that is added before the first E-step and, times M with ``"prior"``, once more after
+            each. It heats the posterior to the temperature 1 + jitter/2λ, and raises SI-SDR.
         smooth: weight of Σ_t |z_t - z_{t-1}|, which is subtracted from ln p(x, z).
         decay: of the running mean square.
 
@@ -50,7 +53,8 @@ class Langevin:
     step: float = 1e-2
     moves: int = 1
     chains: int = 2
-    precondition: Literal["rmsprop"] | None = None
+    precondition: Literal["prior", "rmsprop"] | None = "prior"
+    reach: float | None = 10.0
     jitter: float = 0.03
     smooth: float = 0.0
     decay: float = 0.99
@@ -58,59 +62,83 @@ class Langevin:
     def __post_init__(self) -> None:
         if self.step <= 0 or self.moves < 1 or self.chains < 1 or self.jitter < 0 or self.smooth < 0:
             raise ConfigError(f"Langevin: step, moves and chains are positive, jitter and smooth not negative: {self}")
-        if self.precondition not in (None, "rmsprop"):
-            raise ConfigError(f"Langevin: precondition is None or 'rmsprop', not {self.precondition!r}")
+        if self.precondition not in (None, "prior", "rmsprop"):
+            raise ConfigError(f"Langevin: precondition is 'prior', 'rmsprop' or None, not {self.precondition!r}")
+        if self.reach is not None and self.reach <= 0:
+            raise ConfigError(f"Langevin: reach is positive or None, not {self.reach}")
 
     def gentler(self) -> Langevin:
-        return replace(self, step=0.3 * self.step)
+        return replace(self, step=0.3 * self.step, jitter=0.3 * self.jitter)
 
     def start(self, prior: Conditioned, scene: Scene, draws: Draws) -> _Chains:
         return _Chains(self, prior, scene, draws)
+
+
+Scale = Tensor | float
+"""M, or a variance."""
 
 
 class _Chains:
     def __init__(self, settings: Langevin, prior: Conditioned, scene: Scene, draws: Draws) -> None:
         self.settings, self.prior, self.scene, self.draws = settings, prior, scene, draws
         self.square: list[Tensor] | None = None
-        latents = self._shaken(prior.encode(settings.chains), settings.jitter)
+        latents = prior.encode(settings.chains)
+        if settings.jitter:
+            spread: list[Scale] = [settings.jitter for part in latents if part is not None]
+            latents = self._shaken(latents, spread)
         self.point = Point(prior, scene, latents, gradient=True)
-
-    def _shaken(self, latents: Latents, variance: float | list[Tensor]) -> Latents:
-        """Latents with Gaussian noise of this variance."""
-        if variance == 0:
-            return latents
-        noisy = []
-        for index, part in enumerate(part for part in latents if part is not None):
-            noise = self.draws.normal(self.settings.chains, part.shape[-1], frames=index == 0)
-            scale = variance**0.5 if isinstance(variance, float | int) else variance[index].sqrt()
-            noisy.append(part + noise * scale)
-        return Latents(*noisy)
 
     def sweep(self, likelihood: NoisySpeech) -> Statistics:
         s = self.settings
         for move in range(s.moves):
             gradient = self.point.gradient(likelihood)
-            parts = [part for part in self.point.latents if part is not None]
             if s.smooth:
-                gradient[0] = gradient[0] - s.smooth * self._total_variation_slope(parts[0])
-            if s.precondition:
-                scale = self._scale(gradient)
-                parts = [p + s.step * m * g for p, g, m in zip(parts, gradient, scale, strict=True)]
-                latents = self._shaken(Latents(*parts), [2 * s.step * m for m in scale])
-            else:
-                parts = [torch.add(p, g, alpha=s.step) for p, g in zip(parts, gradient, strict=True)]
-                latents = self._shaken(Latents(*parts), 2 * s.step)
-            if move == s.moves - 1:
-                latents = self._shaken(latents, s.jitter)
+                gradient[0] = gradient[0] - s.smooth * self._total_variation_slope(self.point.latents.z)
+            scale = self._scale(gradient)
+            latents = self._drifted(gradient, scale)
+            latents = self._shaken(latents, [2 * s.step * m for m in scale])
+            if s.jitter and move == s.moves - 1:
+                latents = self._shaken(latents, [s.jitter * m for m in self._prior_scale()])
             self.point = Point(self.prior, self.scene, latents, gradient=True)
         return Statistics(speech=self.point.heard(likelihood))
 
-    def _scale(self, gradient: list[Tensor]) -> list[Tensor]:
+    def _drifted(self, gradient: list[Tensor], scale: list[Scale]) -> Latents:
+        parts = [part for part in self.point.latents if part is not None]
+        moved = []
+        for part, slope, m in zip(parts, gradient, scale, strict=True):
+            drift = self.settings.step * m * slope
+            if self.settings.reach is not None:
+                drift = drift / (1 + (drift / m**0.5).norm(dim=-1, keepdim=True) / self.settings.reach)
+            moved.append(part + drift)
+        return Latents(*moved)
+
+    def _shaken(self, latents: Latents, variances: list[Scale]) -> Latents:
+        """Latents with Gaussian noise of these variances."""
+        noisy, parts = [], (part for part in latents if part is not None)
+        for index, (part, variance) in enumerate(zip(parts, variances, strict=True)):
+            noise = self.draws.normal(self.settings.chains, part.shape[-1], frames=index == 0)
+            noisy.append(part + noise * variance**0.5)
+        return Latents(*noisy)
+
+    def _scale(self, gradient: list[Tensor]) -> list[Scale]:
         """M."""
+        if self.settings.precondition != "rmsprop":
+            return self._prior_scale()
         decay = self.settings.decay
         before = self.square or [torch.zeros_like(g) for g in gradient]
         self.square = [decay * v + (1 - decay) * g.square() for v, g in zip(before, gradient, strict=True)]
         return [1 / (v.sqrt() + 1e-15) for v in self.square]
+
+    def _prior_scale(self) -> list[Scale]:
+        """The variance of the prior, of each dimension of each chain; of w it is one."""
+        others: list[Scale] = [1.0] * (len(self.point.leaves) - 1)
+        if self.settings.precondition != "prior":
+            return [1.0, *others]
+        variance = self.point.decoded.prior.variance.detach()
+        if self.scene.valid is None:
+            return [variance.mean(1, keepdim=True), *others]
+        valid = self.scene.valid.repeat_interleave(self.settings.chains, 0)
+        return [(variance * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True), *others]
 
     def _total_variation_slope(self, z: Tensor) -> Tensor:
         """The gradient of Σ_t |z_t - z_{t-1}|, the Euclidean norm of each difference."""
