@@ -7,6 +7,7 @@ __all__ = ["make_enhance_parser", "run"]
 import contextlib
 import dataclasses
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -64,6 +65,8 @@ def run(arguments: list[str]) -> int:
     targets = sound_targets(found, Path(settings.out), lambda source: _suffix(source, way))
     items = _items(targets, _clean(settings.clean, found), Path(settings.out), way)
     summary = _work(items, way, settings)
+    for problem in summary.failed.values():
+        print(f"dynvae enhance: {problem}", file=sys.stderr)
     report = _report(summary, settings, way)
     if settings.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
@@ -111,9 +114,17 @@ def make_enhance_parser(method: str, stream: bool = False) -> Parser:
     add("--iterations", type=int, default=em.iterations, help="of EM")
     for name in ("estep", "noise"):
         part: Any = getattr(em, name)
-        parser.add_class_arguments(type(part), name)
-        parser.set_defaults({f"{name}.{field.name}": getattr(part, field.name) for field in dataclasses.fields(part)})
+        defaults = _options(part)
+        fixed = {field.name for field in dataclasses.fields(part)} - set(defaults)
+        parser.add_class_arguments(type(part), name, skip=fixed)
+        parser.set_defaults({f"{name}.{key}": value for key, value in defaults.items()})
     return parser
+
+
+def _options(part: Any) -> dict[str, Any]:
+    """The settings of an E-step or a noise model, without those of another one inside it."""
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return {name: value for name, value in values.items() if not dataclasses.is_dataclass(value)}
 
 
 def _preset_name(arguments: list[str]) -> str:
@@ -138,7 +149,9 @@ def _way(settings: Any) -> Enhancing:
     if settings.stream:
         online = Online(**settings.online.as_dict())
     else:
-        parts = {name: type(getattr(method.em, name))(**settings[name].as_dict()) for name in ("estep", "noise")}
+        given = {name: settings.get(name) for name in ("estep", "noise")}
+        parts = {name: dataclasses.replace(getattr(method.em, name), **values.as_dict())
+                 for name, values in given.items() if values is not None}  # fmt: skip
         method = method.replaced(iterations=settings.iterations, **parts)
     return Enhancing(
         settings.prior, method, online, Chunks(settings.chunk, settings.overlap), settings.seed,
@@ -205,6 +218,7 @@ def _work(items: list[Item], way: Enhancing, settings: Any) -> Summary:
         "method": repr(way.online or way.preset), "chunks": repr(way.chunks), "seed": way.seed,
         "float": way.float_samples, "clean": settings.clean, "metrics": list(way.metrics), "plots": way.plots,
     }  # fmt: skip
+    logging.getLogger("dynvae.work").setLevel(logging.ERROR)  # what has failed is told at the end
     if settings.overwrite:
         (out / JOURNAL).unlink(missing_ok=True)
     with progress_bar() as bar:
@@ -246,8 +260,7 @@ def _show(report: dict[str, Any], summary: Summary) -> None:
         print(_line(file))
         for notice in file["notices"]:
             print(f"dynvae enhance: {file['input']}: {notice}", file=sys.stderr)
-    for line in summary.lines():
-        print(line)
+    print(summary.lines()[0])
     for name, noisy in report["scores"].get("noisy", {}).items():
         after = report["scores"]["enhanced"][name]
         if noisy["mean"] is not None and after["mean"] is not None:
