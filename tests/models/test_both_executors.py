@@ -30,6 +30,7 @@ CASES = {
     **{f"{name}-dropout": (name, {"dropout": 0.3}) for name in PRESETS},
     **{f"{name}-two_layers": (name, {"rnn_layers": 2, "dropout": 0.3}) for name in RECURRENT},
     "dkf-bidirectional": ("dkf", {"bidirectional": True}),
+    "dkf-bounded": ("dkf", {"bounded_proposal": True}),
 }
 
 

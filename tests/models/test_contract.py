@@ -95,6 +95,10 @@ def test_dkf_with_a_bidirectional_encoder() -> None:
     check_dvae(small("dkf", bidirectional=True))
 
 
+def test_dkf_whose_transition_proposes_through_a_sigmoid() -> None:
+    check_dvae(small("dkf", bounded_proposal=True))
+
+
 def test_a_model_from_outside_the_zoo() -> None:
     report = check_dvae(LinearGaussianDVAE(looseness=1.2))
     assert report

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import dynvae
-from dynvae.audio import FRONT_ENDS, FrontEnd
+from dynvae.audio import FRONT_ENDS, FrontEnd, read_audio
+from dynvae.audio.stft import power_of
 from dynvae.errors import CheckpointError, ConfigError
 from dynvae.models import DVAE, Latents, build
 from dynvae.pretrained import convert
@@ -315,6 +316,28 @@ def test_settings_that_are_no_settings(file: Path, content: bytes) -> None:
         read_published(file, file.with_name("missing.ini"))
 
 
+def test_the_a_dkf_proposes_through_a_sigmoid(tmp_path: Path) -> None:
+    """Its weights have the names and shapes of any other DKF's: its settings tell."""
+    weights = publish(small("dkf"), "dkf")
+    file = write(tmp_path / "A-DKF.pt", weights)
+    assert not read_published(file)[0].config["bounded_proposal"]
+    file.with_suffix(".ini").write_text("[Network]\nvae_mode = A-DKF\nname = DKF\n", encoding="utf-8")
+    convert(file, tmp_path / "out")
+    model = dynvae.load(tmp_path / "out")
+    z = torch.randn(1, 4, 3)
+    before = torch.nn.functional.pad(z, (0, 0, 1, 0))[:, :-1]
+
+    def linear(name: str, x: Tensor) -> Tensor:
+        return torch.nn.functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+    gate, proposal = (linear(f"{it}.linear2", linear(f"{it}.linear1", before).relu()).sigmoid()
+                      for it in ("mlp_gate", "mlp_z_prop"))  # fmt: skip
+    law = model.prior(Latents(z), torch.zeros(1, 4, 5)).base_dist
+    torch.testing.assert_close(law.mean, (1 - gate) * linear("prior_mean", before) + gate * proposal)
+    variance = torch.nn.functional.softplus(linear("prior_logvar.1", proposal.relu()))
+    torch.testing.assert_close(law.variance, variance)
+
+
 # ---- files that are not what they should be ------------------------------------------------------------------------
 
 
@@ -407,6 +430,7 @@ def test_the_card_names_origin_and_licence(shared: Path, tmp_path: Path) -> None
     for file, origin, licence in (
         ("dvae-speech/STORN.pt", "sleglaive/DVAE-speech", "mit"),
         ("dvae-se/vb_vae.pt", "XiaoyuBIE1994/DVAE_SE", "gpl-3.0"),
+        ("av-dkf/A-DKF.pt", "msaadeghii/av-dkf", "mit"),
     ):
         convert(shared / "checkpoints" / file, tmp_path / "out")
         card = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["card"]
@@ -425,6 +449,17 @@ def test_without_settings_the_same_model(shared: Path, tmp_path: Path) -> None:
             (with_ini, _), (without, _) = read_published(file), read_published(alone)
             assert with_ini.config == without.config
             assert with_ini.front_end == without.front_end
+
+
+@torch.no_grad()
+def test_the_published_a_dkf_explains_clean_speech(shared: Path) -> None:
+    """Found by its digest, as no settings lie beside it; without the sigmoid its divergence is in the millions."""
+    model, _ = read_published(shared / "checkpoints/av-dkf/A-DKF.pt")
+    assert isinstance(model.front_end, FrontEnd)
+    waveform, _ = read_audio(shared / "reference/dvae/s.wav")
+    power = power_of(model.front_end.stft(torch.from_numpy(waveform / abs(waveform).max())))[None]
+    bound = model.elbo(power, generator=torch.Generator().manual_seed(0))
+    assert bound.terms()["kl"].item() == pytest.approx(19.6, rel=0.1)
 
 
 def test_weights_of_other_projects_are_refused(shared: Path) -> None:

@@ -22,10 +22,16 @@ class GatedTransition(nn.Module):
     .. math::
         g = \sigma(\mathrm{MLP}(z)), \quad h = \mathrm{MLP}(z), \quad
         \mu = (1 - g) \odot W_\mu z + g \odot h, \quad \sigma^2 = \mathrm{softplus}(W_\sigma\, \mathrm{relu}(h))
+
+    Args:
+        z_dim: size of a latent frame.
+        bounded: let the proposal h end in a sigmoid.
+        dropout: in the hidden layers.
     """
 
-    def __init__(self, z_dim: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, z_dim: int, *, bounded: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
+        self.bounded = bounded
         self.gate = MLP(z_dim, (z_dim,), z_dim, activation="relu", dropout=dropout)
         self.proposal = MLP(z_dim, (z_dim,), z_dim, activation="relu", dropout=dropout)
         self.mean = nn.Linear(z_dim, z_dim)
@@ -33,7 +39,8 @@ class GatedTransition(nn.Module):
 
     def declare(self, p: Builder, z: Signal) -> Signal:
         """Mean and log-variance of p(z_t | z_t-1) from z_t-1."""
-        gate, proposal = p(self.gate, z, activation="sigmoid"), p(self.proposal, z)
+        gate = p(self.gate, z, activation="sigmoid")
+        proposal = p(self.proposal, z, activation="sigmoid" if self.bounded else "identity")
         mean = p.map("transition.blend", "blend", gate, p(self.mean, z), proposal)
         positive = p.map("transition.positive", "relu", proposal)
         return mean + p.map("transition.log_variance", "log_softplus", p(self.variance, positive))
@@ -56,6 +63,7 @@ class DKF(RecursiveDVAE):
         z_hidden: layers on z_t-1 before it meets the LSTM.
         encoder_hidden: layers between their average and q's parameters.
         decoder_hidden: layers between z_t and x_t.
+        bounded_proposal: let the transition's proposal end in a sigmoid, as in the A-DKF of Golmakani et al. (2023).
         activation: of the hidden layers (the transition's is relu).
         dropout: in the hidden layers.
         kwargs: see :class:`~dynvae.models.base.DVAE`.
@@ -77,6 +85,7 @@ class DKF(RecursiveDVAE):
         z_hidden: Sequence[int] = (32,),
         encoder_hidden: Sequence[int] = (32,),
         decoder_hidden: Sequence[int] = (32, 64, 128, 256),
+        bounded_proposal: bool = False,
         activation: str = "tanh",
         dropout: float = 0.0,
         **kwargs: Any,
@@ -90,7 +99,7 @@ class DKF(RecursiveDVAE):
         self.x_rnn = Recurrent(self.x_net.out_features, rnn, layers=rnn_layers, direction=direction, dropout=dropout)
         self.z_net = MLP(z_dim, z_hidden, rnn, **options)
         self.encoder = MLP(rnn, encoder_hidden, 2 * z_dim, **options)
-        self.transition = GatedTransition(z_dim, dropout=dropout)
+        self.transition = GatedTransition(z_dim, bounded=bounded_proposal, dropout=dropout)
         self.decoder = MLP(z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
 
     def inference(self, p: Recursion) -> None:

@@ -2,7 +2,7 @@
 
 Two families of files are known: those of the DVAE benchmark (Girin et al., 2021; Bie et al., 2021, 2022) and those of
 the first RVAE (Leglaive et al., 2020), which has other names for the same. A file holds no settings; the sizes are
-told by the shapes.
+told by the shapes, and what no shape tells is looked up by :mod:`dynvae.pretrained.published`.
 
 Three things are more than a change of name:
 

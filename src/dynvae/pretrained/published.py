@@ -24,6 +24,7 @@ from dynvae.pretrained.translation import translate
 
 _SPEECH = ("https://github.com/sleglaive/DVAE-speech", "mit")
 _ENHANCEMENT = ("https://github.com/XiaoyuBIE1994/DVAE_SE", "gpl-3.0")
+_AUDIOVISUAL = ("https://github.com/msaadeghii/av-dkf", "mit")
 _KNOWN = {
     "9a4f01fc710d": _SPEECH,  # DKF
     "080f1dec433e": _SPEECH,  # causal RVAE
@@ -44,10 +45,14 @@ _KNOWN = {
     "ad4ec50d669e": _ENHANCEMENT,  # RVAE
     "bdd8b8518ff5": _ENHANCEMENT,  # SRNN
     "c1e9a91893d9": _ENHANCEMENT,  # VAE
+    "2f1be0a84140": _AUDIOVISUAL,  # TCD-TIMIT: A-DKF
+    "ddeea054a315": _AUDIOVISUAL,  # A-VAE
 }
 """Where a file comes from and under which licence, by the beginning of its SHA-256."""
 
 _RVAE_2020 = ("ae2b0d5d473c", "d44ecbd2bb75")
+_BOUNDED_PROPOSAL = ("2f1be0a84140",)
+"""DKFs whose transition proposes through a sigmoid; names and shapes of their weights are any other DKF's."""
 
 
 def convert(
@@ -92,6 +97,9 @@ def read_published(
     for key in ("x_dim", "z_dim"):
         settings.check(key, str(arguments[key]), file)
     arguments |= settings.arguments()
+    if name == "dkf":  # only the code whose proposals are bounded writes vae_mode
+        bounded = settings.get("Network", "vae_mode") == "A-DKF" or _digest(content)[:12] in _BOUNDED_PROPOSAL
+        arguments["bounded_proposal"] = bounded
     try:
         with torch.device("meta"):
             model = ZOO[name](**arguments)
@@ -131,6 +139,10 @@ def _read_weights(file: Path) -> tuple[bytes, dict[str, Tensor]]:
         if not value.isfinite().all():
             raise CheckpointError(f"{file}: '{key[:80]}' has NaN or infinite values; get the file anew")
     return content, {key: value.detach() for key, value in loaded.items()}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _find_ini(file: Path) -> Path | None:
@@ -219,7 +231,7 @@ def _front_end(bins: int, settings: _Settings, window: str | None, file: Path) -
 
 
 def _card(model: DVAE, file: Path, content: bytes, settings: _Settings) -> dict[str, Any]:
-    digest = hashlib.sha256(content).hexdigest()
+    digest = _digest(content)
     origin, licence = _KNOWN.get(digest[:12], ("unknown", ""))
     source = {"file": file.name, "sha256": digest, "origin": origin}
     source |= {
