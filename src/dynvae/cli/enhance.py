@@ -27,7 +27,6 @@ from dynvae.errors import AudioError, ConfigError, DataError, require
 from dynvae.evaluation.enhancing import Enhancing, FileEnhancer, FileJob
 from dynvae.evaluation.run import fingerprint
 from dynvae.metrics import METRICS, summarize
-from dynvae.pretrained import load
 from dynvae.testtime import streaming
 from dynvae.testtime.enhancement import DEFAULT_PRIOR
 from dynvae.testtime.long import Chunks
@@ -60,11 +59,11 @@ def run(arguments: list[str]) -> int:
     if way.plots:
         require("matplotlib", "report")  # before the work, not after it
     if "-" in settings.inputs:
-        return _pipe(settings, way)
+        return _pipe(settings, FileEnhancer(way))
     found = sound_inputs(settings.inputs, settings.split)
     targets = sound_targets(found, Path(settings.out), lambda source: _suffix(source, way))
     items = _items(targets, _clean(settings.clean, found), Path(settings.out), way)
-    summary = _work(items, way, settings)
+    summary = _work(items, FileEnhancer(way), settings)
     for problem in summary.failed.values():
         print(f"dynvae enhance: {problem}", file=sys.stderr)
     report = _report(summary, settings, way)
@@ -211,10 +210,10 @@ def _items(
     return items
 
 
-def _work(items: list[Item], way: Enhancing, settings: Any) -> Summary:
-    out = Path(settings.out)
+def _work(items: list[Item], enhancer: FileEnhancer, settings: Any) -> Summary:
+    way, out = enhancer.way, Path(settings.out)
     decided = {
-        "prior": f"{way.prior} ({fingerprint(load(way.prior))})", "preset": settings.preset,
+        "prior": f"{way.prior} ({fingerprint(enhancer.model)})", "preset": settings.preset,
         "method": repr(way.online or way.preset), "chunks": repr(way.chunks), "seed": way.seed,
         "float": way.float_samples, "clean": settings.clean, "metrics": list(way.metrics), "plots": way.plots,
     }  # fmt: skip
@@ -227,12 +226,11 @@ def _work(items: list[Item], way: Enhancing, settings: Any) -> Summary:
         def progress(iteration: int, iterations: int, objective: float) -> None:
             bar.update(task, description=f"enhance: iteration {iteration} of {iterations}, objective {objective:.3f}")
 
-        if len(items) == 1 or settings.workers == 0:
-            make, workers = partial(FileEnhancer, way, progress), 0
-        else:
-            make, workers = partial(FileEnhancer, way), settings.workers
+        alone = len(items) == 1 or settings.workers == 0
+        enhancer.progress = progress if alone else None
         return run_work(
-            items, make, out, settings=decided, engine=settings.engine, workers=workers,
+            items, (lambda: enhancer) if alone else partial(FileEnhancer, way), out, settings=decided,
+            engine=settings.engine, workers=0 if alone else settings.workers,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
 
@@ -278,7 +276,7 @@ def _line(file: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _pipe(settings: Any, way: Enhancing) -> int:
+def _pipe(settings: Any, enhancer: FileEnhancer) -> int:
     """Standard input to standard output.
 
     Raises:
@@ -287,9 +285,8 @@ def _pipe(settings: Any, way: Enhancing) -> int:
     if settings.inputs != ["-"] or settings.json or settings.plots or settings.clean:
         raise ConfigError("standard input (-) is the only input, and its result all that is printed; it goes without "
                           "--json, --plots and --clean")  # fmt: skip
-    enhancer = FileEnhancer(way)
-    if way.online is not None:
-        return live(lambda rate, channels: enhancer.stream(rate, channels))
+    if enhancer.way.online is not None:
+        return live(enhancer.stream)
     with tempfile.TemporaryDirectory(prefix="dynvae-") as folder:
         source = spooled(Path(folder) / "input.wav")
         target = Path(folder) / "output.wav"

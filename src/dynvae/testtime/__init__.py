@@ -9,6 +9,7 @@ __all__ = [
     "EM",
     "NMF",
     "PRESETS",
+    "Chunks",
     "DVAEPrior",
     "Draws",
     "Enhanced",
@@ -16,12 +17,15 @@ __all__ = [
     "FixedNoise",
     "Langevin",
     "NoisySpeech",
+    "Online",
     "Preset",
     "Prior",
     "Scene",
     "Separated",
     "StationaryNoise",
+    "StreamingEnhancer",
     "enhance",
+    "enhance_in_chunks",
     "preset",
 ]
 
@@ -29,7 +33,10 @@ from dynvae.testtime.em import EM, Separated
 from dynvae.testtime.enhancement import Enhanced, Enhancer, enhance
 from dynvae.testtime.esteps import Langevin
 from dynvae.testtime.likelihood import NoisySpeech
+from dynvae.testtime.long import Chunks, enhance_in_chunks
 from dynvae.testtime.noise import NMF, FixedNoise, StationaryNoise
+from dynvae.testtime.online import Online
 from dynvae.testtime.presets import PRESETS, Preset, preset
 from dynvae.testtime.prior import DVAEPrior, Prior
 from dynvae.testtime.scene import Draws, Scene
+from dynvae.testtime.streaming import StreamingEnhancer
