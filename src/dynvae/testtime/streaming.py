@@ -59,7 +59,7 @@ class StreamingEnhancer:
         >>> sound = np.random.default_rng(0).normal(size=1000).astype(np.float32)
         >>> parts = [stream.push(sound[:300]), stream.push(sound[300:]), stream.flush()]
         >>> [len(part) for part in parts]
-        [240, 704, 56]
+        [112, 800, 88]
     """
 
     def __init__(
