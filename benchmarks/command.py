@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -32,7 +32,7 @@ class Choices:
     """What the caller wants; what is empty or None is left to the benchmark.
 
     Attributes:
-        reference: the published code.
+        reference: the published code, as the benchmark has imported it.
         executors: ours, by name.
         tasks: names.
         models: names.
@@ -43,7 +43,7 @@ class Choices:
         as_shipped: measure the reference's training with anomaly detection, too.
     """
 
-    reference: Reference | None
+    reference: Any
     executors: dict[str, Callable[[], AbstractContextManager[object]]]
     tasks: tuple[str, ...]
     models: tuple[str, ...]
@@ -69,19 +69,24 @@ class Benchmark(Protocol):
         """
 
 
-def main(*benchmarks: Benchmark, arguments: Sequence[str] | None = None) -> int:
+def main(
+    *benchmarks: Benchmark,
+    arguments: Sequence[str] | None = None,
+    reference: Callable[[Path], object] = Reference,
+) -> int:
     """Measure one benchmark after the other, write what was asked for, and compare.
 
     Args:
         benchmarks: what to measure; a choice of the caller's holds for all of them.
         arguments: of the command line.
+        reference: what imports the published code from its checkout.
 
     Returns:
         0; 1 where something has become slower than in the results to compare with; 2 after a mistake of the caller's.
     """
     options = _parser(benchmarks).parse_args(arguments)
     try:
-        return _run(benchmarks, options)
+        return _run(benchmarks, options, reference)
     except DynvaeError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
@@ -89,8 +94,8 @@ def main(*benchmarks: Benchmark, arguments: Sequence[str] | None = None) -> int:
 
 def _parser(benchmarks: Sequence[Benchmark]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=" ".join(it.purpose for it in benchmarks), allow_abbrev=False)
-    parser.add_argument("--reference", type=Path, help="checkout of XiaoyuBIE1994/DVAE; without it, ours alone")
-    parser.add_argument("--tasks", type=_list, default=(), help="of training,analysis,generation")
+    parser.add_argument("--reference", type=Path, help="checkout of the published code; without it, ours alone")
+    parser.add_argument("--tasks", type=_list, default=(), help="e.g. training,analysis or vem,ldem")
     parser.add_argument("--models", type=_list, default=(), help="e.g. vrnn,srnn")
     parser.add_argument("--shapes", type=_list, default=(), help="batch x time, e.g. 32x150,128x50")
     parser.add_argument("--threads", type=_list, default=(), help="numbers of threads, e.g. 1,2")
@@ -110,12 +115,12 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _run(benchmarks: Sequence[Benchmark], options: argparse.Namespace) -> int:
+def _run(benchmarks: Sequence[Benchmark], options: argparse.Namespace, reference: Callable[[Path], object]) -> int:
     if options.steps is not None and options.steps < 1:
         raise ConfigError(f"there must be at least one step, not {options.steps}")
     before = Report.read(options.compare) if options.compare else None
     choices = Choices(
-        Reference(options.reference) if options.reference else None,
+        reference(options.reference) if options.reference else None,
         pick("executor", options.executors, tasks.executors()),
         *(
             options.tasks,

@@ -13,7 +13,7 @@ from benchmarks.tables import short
 from dynvae.errors import require
 from dynvae.report import style
 
-CODES = ["reference", "as shipped", "plain", "compiled", "dynvae"]
+CODES = ["reference", "as shipped", "plain", "compiled", "dynvae", "clipped", "4 chains", "vae"]
 """In this order, each with its colour in all plots."""
 
 BARS: dict[str, tuple[str, Callable[[Row], float | None]]] = {

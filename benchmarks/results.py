@@ -46,6 +46,7 @@ class Row:
         parameters: number of trained numbers.
         deviation: relative difference of the losses of both codes, given the same weights and noise.
         seconds: of sound in a run, where sound is what goes in.
+        si_sdr: of what comes out, in dB, where it is an estimate of speech.
     """
 
     benchmark: str
@@ -67,6 +68,7 @@ class Row:
     parameters: int | None = None
     deviation: float | None = None
     seconds: float | None = None
+    si_sdr: float | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:

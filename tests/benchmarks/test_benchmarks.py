@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import growth, inference, input, measure, sounds, training
+from benchmarks import enhancement, growth, inference, input, measure, sounds, training
 from benchmarks.cases import CASES
 from benchmarks.command import main
 from benchmarks.measure import interleave, matmul_rates, peak_memory
@@ -131,6 +131,21 @@ def test_the_way_from_files_to_spectra(tmp_path: Path) -> None:
     assert list(rows) == ["preparation", "reading", "stft", "pipeline"]
     assert rows["stft"].seconds == 3 * 20 * 0.016
     assert rows["stft"].sound_rate == pytest.approx(1000 * 0.96 / rows["stft"].ms, rel=1e-3)
+
+
+def test_enhancement_without_a_reference(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    arguments = ["--tasks", "default", "--threads", "1", "--steps", "1", "--json", str(file)]
+    assert main(enhancement.ENHANCEMENT, arguments=arguments) == 0
+    rows = {row.code: row for row in Report.read(file).rows}
+    assert list(rows) == ["dynvae", "vae"]
+    assert all(row.si_sdr is not None and row.seconds == 1.0 and row.ratio is None for row in rows.values())
+
+
+def test_enhancement_wants_another_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--reference", str(tmp_path)]
+    assert main(enhancement.ENHANCEMENT, arguments=arguments, reference=enhancement.PublishedSamplers) == 2
+    assert "is not a checkout of msaadeghii/ps-rvae-se" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
