@@ -332,7 +332,7 @@ def test_the_a_dkf_proposes_through_a_sigmoid(tmp_path: Path) -> None:
 
     gate, proposal = (linear(f"{it}.linear2", linear(f"{it}.linear1", before).relu()).sigmoid()
                       for it in ("mlp_gate", "mlp_z_prop"))  # fmt: skip
-    law = model.prior(Latents(z), torch.zeros(1, 4, 5)).base_dist
+    law = model.prior(Latents(z), torch.zeros(1, 4, 5)).base_dist  # type: ignore[attr-defined]
     torch.testing.assert_close(law.mean, (1 - gate) * linear("prior_mean", before) + gate * proposal)
     variance = torch.nn.functional.softplus(linear("prior_logvar.1", proposal.relu()))
     torch.testing.assert_close(law.variance, variance)
