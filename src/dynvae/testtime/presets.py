@@ -47,8 +47,8 @@ _LEGACY_NMF = NMF(rank=8, level=None, floor=False)
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
-            # Two patterns of noise: where the prior fits badly, eight take the speech. Small steps are as good near 0 dB,
-            # and far better above 10 dB.
+            # Two patterns of noise: where the prior fits badly, eight take the speech. Small steps are as good near
+            # 0 dB, and far better above 10 dB.
             EM(Langevin(3e-3, jitter=0.01), NMF(rank=2, exponent=1.0), average=10),
             text="Langevin EM: two chains, 100 iterations of fast noise updates, the last ten averaged",
         ),
