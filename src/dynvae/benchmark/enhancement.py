@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["Measured", "run_enhancement"]
 
 import functools
-import importlib.metadata
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +22,9 @@ from dynvae.benchmark.enhancement_page import write_page
 from dynvae.benchmark.enhancement_table import Row, files_csv, to_csv, to_markdown
 from dynvae.data import Corpus
 from dynvae.data.pairs import Pairs, SpeechPair, mixed_pairs, open_pairs
+from dynvae.evaluation import spread
 from dynvae.files import atomic_write
-from dynvae.metrics import Score, ScoreError, score, summarize
+from dynvae.metrics import Score, ScoreError, score, score_packages, summarize
 from dynvae.metrics.dnsmos import dnsmos, missing_dnsmos
 from dynvae.training.machine import flush_denormals
 from dynvae.work import Item, run
@@ -69,7 +69,7 @@ def run_enhancement(
         metrics.remove("dnsmos")
         notes.append(f"DNSMOS is left out: {reason}.")
     pairs = _pairs(config)
-    shown = {pair.name for pair in _spread(pairs, config.examples)}
+    shown = {pair.name for pair in spread(pairs, config.examples)}
     say(f"data: {config.data}, {len(pairs)} pairs of the split '{config.split}'")
     values: dict[str, Mapping[str, Any]] = {}
     failed: dict[str, Mapping[str, str]] = {}
@@ -80,7 +80,7 @@ def run_enhancement(
         settings = {
             "method": method.identity(), "data": str(Path(config.data).resolve()), "noise": config.noise,
             "snrs": list(config.snrs) if config.noise else None, "metrics": metrics, "seed": config.seed,
-            "packages": _packages(),
+            "packages": score_packages(),
         }  # fmt: skip
         make = functools.partial(_ready, method, folder, tuple(metrics), config.seed)
         tell = None if report is None else functools.partial(report, method.label)
@@ -196,21 +196,4 @@ def _pairs(config: EnhancementConfig) -> list[SpeechPair]:
     else:
         speech = Corpus.open(config.data).split(config.split)
         pairs = mixed_pairs(speech, Corpus.open(config.noise), config.snrs, config.seed)
-    return _spread(list(pairs), config.limit)
-
-
-def _spread(pairs: Sequence[SpeechPair], limit: int | None) -> list[SpeechPair]:
-    """All pairs, or so many at even distances."""
-    if limit is None or limit >= len(pairs):
-        return list(pairs)
-    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).round().astype(int)] if limit else []
-
-
-def _packages() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
-    for name in ("dynvae", "torch", "pesq", "pystoi"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
+    return spread(pairs, config.limit)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 __all__ = ["batches", "load", "spread"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dynvae.audio import FrontEnd, audio_info, prepare, read_audio
-from dynvae.data import Corpus, Utterance
+from dynvae.data import Utterance
 from dynvae.errors import AudioError
+
+T = TypeVar("T")
 
 BATCH_SECONDS = 160.0
 """Sound in a batch, padding included: it bounds the memory, to about 20 MB a tensor at 513 bins."""
 
 
-def spread(corpus: Corpus, limit: int | None) -> list[Utterance]:
-    """All utterances, or so many at even distances: neighbours in a corpus are mostly of one speaker."""
-    utterances = list(corpus)
-    if limit is None or limit >= len(utterances):
-        return utterances
-    return [utterances[i] for i in np.linspace(0, len(utterances) - 1, limit).round().astype(int)]
+def spread(corpus: Iterable[T], limit: int | None) -> list[T]:
+    """All utterances or pairs, or so many at even distances: neighbours in a corpus are mostly of one speaker."""
+    items = list(corpus)
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
 def batches(utterances: Sequence[Utterance], batch_size: int) -> Iterator[list[Utterance]]:

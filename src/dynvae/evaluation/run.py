@@ -7,7 +7,6 @@ __all__ = ["Evaluation", "evaluate", "fingerprint"]
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import logging
 import math
@@ -26,7 +25,7 @@ from dynvae.evaluation.analysis import LatentsAt, Mode, speech_front_end
 from dynvae.evaluation.loading import batches, spread
 from dynvae.evaluation.measuring import Measured, measuring
 from dynvae.evaluation.records import FileScores, Records
-from dynvae.metrics import METRICS, Score, Summary, summarize
+from dynvae.metrics import METRICS, Score, Summary, score_packages, summarize
 from dynvae.models import DVAE
 from dynvae.work import Engine, Item, Stopped, outcomes
 
@@ -125,7 +124,7 @@ def evaluate(
     settings = {
         "model": fingerprint(model), "class": type(model).__name__, "front_end": front_end.to_dict(),
         "data": str(Path(corpus.root).resolve()), "splits": sorted({utterance.split for utterance in utterances}),
-        "mode": mode, "latents": latents, "seed": seed, "metrics": list(metrics), "packages": _packages(),
+        "mode": mode, "latents": latents, "seed": seed, "metrics": list(metrics), "packages": score_packages(),
     }  # fmt: skip
     records = None if out is None else Records(out, settings, columns, overwrite=overwrite)
     rows = {} if records is None else {path: row for path, row in records.rows.items() if not row.problem}
@@ -202,14 +201,3 @@ def _check(mode: str, latents: str, metrics: Sequence[str], workers: int, batch_
         raise ConfigError(f"there is no metric {unknown[0]!r}; there are {', '.join(METRICS)}")
     if workers < 0 or batch_size < 1 or (limit is not None and limit < 1):
         raise ConfigError(f"workers ({workers}), batch_size ({batch_size}) and limit ({limit}) must be positive")
-
-
-def _packages() -> dict[str, str | None]:
-    """The versions that decide scores; None for a package that is not installed."""
-    versions: dict[str, str | None] = {}
-    for name in ("dynvae", "torch", "pesq", "pystoi"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions

@@ -3,7 +3,7 @@
 from dynvae.metrics.distances import Comparison, Spread, compare, frechet_distance, kernel_distance
 from dynvae.metrics.features import EXTRACTORS, Extractor, LogMel, distance_names, extract, extractor
 from dynvae.metrics.perceptual import estoi, pesq_nb, pesq_raw, pesq_wb, raw_from_nb, stoi
-from dynvae.metrics.score import Score, ScoreError
+from dynvae.metrics.score import Score, ScoreError, score_packages
 from dynvae.metrics.summary import Summary, summarize
 from dynvae.metrics.table import METRICS, Metric, score
 from dynvae.metrics.waveform import rmse, si_sdr
@@ -32,6 +32,7 @@ __all__ = [
     "raw_from_nb",
     "rmse",
     "score",
+    "score_packages",
     "si_sdr",
     "stoi",
     "summarize",

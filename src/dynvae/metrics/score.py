@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Score", "ScoreError", "check_pair"]
+__all__ = ["Score", "ScoreError", "check_pair", "score_packages"]
 
+import importlib.metadata
 import math
 from typing import NamedTuple
 
@@ -72,3 +73,14 @@ def check_pair(reference: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[np.fl
         if not signal.any():
             raise ScoreError(f"the {name} is silent")
     return pair
+
+
+def score_packages() -> dict[str, str | None]:
+    """The versions that decide scores; None for a package that is not installed."""
+    versions: dict[str, str | None] = {}
+    for name in ("dynvae", "torch", "pesq", "pystoi"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
