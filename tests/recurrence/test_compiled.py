@@ -170,7 +170,7 @@ def test_linear_recursion(activation):
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
 def test_maps(function):
-    count = {"average": 4, "product": 2, "blend": 3, "standardise": 3}.get(function, 1)
+    count = {"average": 4, "product": 2, "blend": 3, "standardise": 3, "gain": 2}.get(function, 1)
     width = 19
     sources = tuple(Read("h", i, i + width) for i in range(count - 1))
     step = Map("y", width, function, (*sources, whole("x", width)))

@@ -377,6 +377,7 @@ INLINE vf apply(int64_t function, const vf x[3]) {
         case LOG_POWER: return vf_log(x[0] + POWER_FLOOR) * 0.1f;
         case ROOT_POWER: return root(x[0] + POWER_FLOOR);
         case STANDARDISE: return (x[0] - x[1]) / x[2];
+        case GAIN: return vf_sigmoid(x[0] + x[1]);
         default: return vf_activate((enum activation)function, x[0]);
     }
 }
@@ -402,6 +403,7 @@ INLINE vf slope_of(int64_t function, int64_t source, const vf x[3], vf y) {
         case LOG_POWER: return 0.1f / (x[0] + POWER_FLOOR);
         case ROOT_POWER: return 0.5f / y;
         case STANDARDISE: return source == 0 ? 1.0f / x[2] : source == 1 ? -1.0f / x[2] : -y / x[2];
+        case GAIN: return y * (1.0f - y);
         default: return vf_derivative((enum activation)function, y);
     }
 }

@@ -26,7 +26,8 @@ struct product {
 enum kind { LINEAR, LSTM, GRU, SAMPLE, MAP };
 
 /* What a map may apply; the activations of vector.h come first. */
-enum function { GELU = 16, SILU, AVERAGE, PRODUCT, BLEND, LOG_SOFTPLUS, POWER, LOG_POWER, ROOT_POWER, STANDARDISE };
+enum function { GELU = 16, SILU, AVERAGE, PRODUCT, BLEND, LOG_SOFTPLUS, POWER, LOG_POWER, ROOT_POWER, STANDARDISE,
+                GAIN };
 
 struct step {
     int64_t kind, out, width;

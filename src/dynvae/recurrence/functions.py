@@ -29,6 +29,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "average": lambda *x: sum(x) / len(x),
     "product": torch.mul,
     "blend": lambda gate, x, y: (1 - gate) * x + gate * y,
+    "gain": lambda log_variance, log_precision: torch.sigmoid(log_variance + log_precision),
     "log_softplus": _log_softplus,
     "power": _power,
     "log_power": lambda x: (x + POWER_FLOOR).log() / 10,
@@ -37,7 +38,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 """What a linear operation (one source) and :class:`~dynvae.recurrence.program.Map` may apply.
 
-average: the mean of its sources. product: x · y. blend: (1 - gate) · x + gate · y. log_softplus: ln(ln(1 + e^x)), the
+average: the mean of its sources. product: x · y. blend: (1 - gate) · x + gate · y. gain: σ(x + y), the weight
+of a measurement of log-precision y beside a Gaussian of log-variance x. log_softplus: ln(ln(1 + e^x)), the
 log-variance whose variance is a softplus. power: exp(x) + 1e-10 with x bounded, the mean of a complex Gaussian given
 its log-variance. What networks see of a frame: log_power: ln(x + 1e-10) / 10, with ``input_transform="log"``;
 root_power: (x + 1e-10)^½, with ``"root"``; standardise: (x - mean) / std, with ``"standardise"``.

@@ -19,7 +19,7 @@ LINEAR, LSTM, GRU, SAMPLE, MAP = range(5)
 ACTIVATIONS = {"identity": 0, "tanh": 1, "sigmoid": 2, "relu": 3, "elu": 4, "leaky_relu": 5}
 FUNCTIONS = ACTIVATIONS | {
     "gelu": 16, "silu": 17, "average": 18, "product": 19, "blend": 20, "log_softplus": 21, "power": 22, "log_power": 23,
-    "root_power": 24, "standardise": 25,
+    "root_power": 24, "standardise": 25, "gain": 26,
 }  # fmt: skip
 STEP_SIZE = 15
 """How many numbers the structure of a step is; the last of them is where the gradient of its biases goes."""
