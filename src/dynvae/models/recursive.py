@@ -5,17 +5,20 @@ from __future__ import annotations
 __all__ = ["Declaration", "Recursion", "RecursiveDVAE", "State", "Use"]
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
+from dynvae.condition import Condition
 from dynvae.distributions import bound_log_variance, diagonal_normal, draw, standard_normal
+from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, ELBO, Generated, Latents, Posterior
 from dynvae.models.pieces import elbo_in_pieces
+from dynvae.models.views import View
 from dynvae.recurrence import Builder, Program, carried, run, run_frame
 from dynvae.recurrence.program import Map, Operation, Read, Sample, Signal
 from dynvae.recurrence.schedule import Stage, schedule
@@ -27,6 +30,8 @@ Use = Literal["inference", "teacher-forced", "generation", "sampling"]
 _SEEN = {"raw": "identity", "log": "log_power", "root": "root_power", "standardise": "standardise"}
 """What makes of a mean that is fed back what the networks see of it."""
 _SCALE = ("x.mean", "x.std")
+_VIEW = "view."
+"""How variables begin that are made of the condition."""
 
 
 class State(NamedTuple):
@@ -37,12 +42,16 @@ class State(NamedTuple):
         now: the variables of this frame that need neither its latent nor its observation.
         origin: zeros, ``(batch, z_dim)``.
         extra: what a member adds.
+        views: what is made of the condition at each frame, ``(batch, time, width)``; none after its last.
+        frame: how many frames are past.
     """
 
     before: dict[str, Tensor]
     now: dict[str, Tensor]
     origin: Tensor
     extra: Any = None
+    views: Mapping[str, Tensor] | None = None
+    frame: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +88,23 @@ class Recursion(Builder):
 
     Attributes:
         x: what the networks see of the observed frame.
-        z: the latent of the frame.
+        z: the latent of the frame, as the networks see it.
+        a: the latent of the frame itself; differs from z if there is a dictionary.
         w: the latent of the sequence.
     """
 
     def __init__(self, model: DVAE) -> None:
         super().__init__(model)
         self.x: Signal = (Read("x", 0, model.x_dim),)
-        self.z: Signal = (Read("z", 0, model.z_dim),)
+        self.a: Signal = (Read("z", 0, model.z_dim),)
+        self.z = self.a if model.dictionary is None else self._linear("code", model.dictionary, self.a, "identity")
         self.w: Signal = (Read("w", 0, model.w_dim),)
         self.laws: dict[str, Signal] = {}
+        self._views = getattr(model, "views", {})
+
+    def view(self, name: str) -> Signal:
+        """What the network ``views[name]`` of the model makes of the condition."""
+        return (Read(_VIEW + name, 0, self._views[name].out_features),)
 
     def posterior(self, packed: Signal) -> None:
         """q(z_t | ...) has this mean and log-variance, side by side."""
@@ -125,13 +141,15 @@ def _halves(packed: Signal) -> Signal:
 class RecursiveDVAE(DVAE):
     """A member of the family that declares what it computes at each frame, once; executors do the rest.
 
-    A member gives :meth:`inference` and :meth:`generation`. From them follow the posterior, prior and likelihood of
+    A member gives :meth:`inference` and :meth:`generation`, and ``views`` if it sees a condition. From them follow the posterior, prior and likelihood of
     whole sequences, with all that does not depend on the recursion computed for all frames at once; free running;
     ancestral sampling; and generation frame by frame.
     """
 
     declared: Declaration
     """What the model computes: programs and laws."""
+    views: nn.ModuleDict
+    """The networks on the condition (:class:`~dynvae.models.views.View`), for models that see one."""
     prior_law: ClassVar[str] = "prior"
     """The name of the law that the prior is made of."""
 
@@ -171,7 +189,7 @@ class RecursiveDVAE(DVAE):
             laws=laws,
             shared=_read_by_the_rest(generation, inferred),
             carried=state,
-            head=_head(generation.program),
+            head=_head(generation.program, self._view_names),
         )
 
     def schedule(self, use: Use) -> tuple[Stage, ...]:
@@ -181,16 +199,29 @@ class RecursiveDVAE(DVAE):
             use: ``"inference"``, ``"teacher-forced"``, ``"generation"`` (z is known, x is fed back) or
                 ``"sampling"`` (z is drawn from the prior, x is fed back).
         """
-        d, noise = self.declared, {"noise.z", "w", *_SCALE}
+        d, noise = self.declared, {"noise.z", "w", *_SCALE, *self._view_names}
         match use:
             case "inference":
-                known = {"x", "noise.z", "noise.w"}
+                known = {"x", "noise.z", "noise.w", *self._view_names}
                 return schedule(d.program, known, d.names("posterior", "sequence_posterior") | {"z"}, training=False)
             case "teacher-forced":
-                return schedule(d.generation, {"x", "z", "w"}, d.names(self.prior_law, "likelihood"), training=False)
+                known = {"x", "z", "w", *self._view_names}
+                return schedule(d.generation, known, d.names(self.prior_law, "likelihood"), training=False)
             case "generation":
-                return schedule(d.free, {"z", "w", *_SCALE}, {"mean"}, training=False)
+                return schedule(d.free, {"z", "w", *_SCALE, *self._view_names}, {"mean"}, training=False)
         return schedule(d.free, noise if "prior" in d.laws else noise | {"z"}, {"mean", "z"}, training=False)
+
+    @property
+    def _view_names(self) -> list[str]:
+        return [_VIEW + name for name in getattr(self, "views", {})]
+
+    def _seen(self, condition: Condition | None, like: Tensor) -> dict[str, Tensor]:
+        """What the networks make of the condition of frames ``(batch, time, ...)``, by the names of the variables."""
+        if not self.condition_dim:
+            return {}
+        if condition is None:
+            condition = Condition.absent(like, self.condition_dim)
+        return {_VIEW + name: view(condition) for name, view in self.views.items()}
 
     def initial(self, batch: int) -> dict[str, Tensor]:
         """Values of variables before the first frame, ``(batch, width)``; zero, if not told here."""
@@ -206,10 +237,11 @@ class RecursiveDVAE(DVAE):
         noise: Latents | None = None,
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
+        condition: Condition | None = None,
     ) -> Posterior:
         if latents is None and noise is None:
             noise = self.draw_noise(x.shape[0], x.shape[1], generator)
-        return self.infer(x, lengths, noise=noise, latents=latents)
+        return self.infer(x, lengths, noise=noise, latents=latents, condition=condition)
 
     def infer(
         self,
@@ -219,9 +251,14 @@ class RecursiveDVAE(DVAE):
         noise: Latents | None = None,
         latents: Latents | None = None,
         initial: Mapping[str, Tensor] | None = None,
+        seen: Mapping[str, Tensor] | None = None,
+        condition: Condition | None = None,
     ) -> Posterior:
-        """The posterior with its noise or its path given, and other values of variables at the ends than zero."""
-        d, known = self.declared, {"x": self.features(x, lengths)}
+        """The posterior with its noise or its path given, and other values of variables at the ends than zero.
+
+        ``seen`` is what generation has computed of the same x (of ``declared.shared``), to be used again.
+        """
+        d, known = self.declared, dict(seen) if seen else {"x": self.features(x, lengths)} | self._seen(condition, x)
         if latents is not None:
             known |= _named(latents, "z", "w")
         elif noise is not None:
@@ -230,11 +267,13 @@ class RecursiveDVAE(DVAE):
         ends = self.initial(x.shape[0]) | dict(initial or {})
         values = run(d.program, self, known, wanted, lengths=lengths, initial=ends)
         w = self._gaussian("sequence_posterior", values) if self.w_dim else None
-        seen = {name: values[name] for name in d.shared | {"x"}}
+        seen = {name: values[name] for name in (*d.shared, "x", *self._view_names)}
         return Posterior(Latents(values["z"], values.get("w")), self._gaussian("posterior", values), w, seen)
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return self._prior(self._run((self.prior_law,), latents, x, lengths, None), latents)
+    def prior(
+        self, latents: Latents, x: Tensor, lengths: Tensor | None = None, condition: Condition | None = None
+    ) -> Distribution:
+        return self._prior(self._run((self.prior_law,), latents, x, lengths, None, None, condition), latents)
 
     def likelihood(
         self,
@@ -242,8 +281,9 @@ class RecursiveDVAE(DVAE):
         x: Tensor,
         lengths: Tensor | None = None,
         seen: Mapping[str, Tensor] | None = None,
+        condition: Condition | None = None,
     ) -> Distribution:
-        return self._likelihood(self._run(("likelihood",), latents, x, lengths, seen))
+        return self._likelihood(self._run(("likelihood",), latents, x, lengths, seen, None, condition))
 
     def generative(
         self,
@@ -251,10 +291,11 @@ class RecursiveDVAE(DVAE):
         x: Tensor,
         lengths: Tensor | None = None,
         seen: Mapping[str, Tensor] | None = None,
+        condition: Condition | None = None,
         initial: Mapping[str, Tensor] | None = None,
     ) -> tuple[Distribution, Distribution]:
         """Prior and likelihood together, with other values of variables at the ends than zero, if given."""
-        values = self._run((self.prior_law, "likelihood"), latents, x, lengths, seen, initial)
+        values = self._run((self.prior_law, "likelihood"), latents, x, lengths, seen, initial, condition)
         return self._prior(values, latents), self._likelihood(values)
 
     def elbo(self, x: Tensor, lengths: Tensor | None = None, *, truncate: int | None = None, **options: Any) -> ELBO:
@@ -269,6 +310,8 @@ class RecursiveDVAE(DVAE):
         """
         if truncate is None:
             return super().elbo(x, lengths, **options)
+        if self.condition_dim:
+            raise ConfigError(f"a {type(self).__name__}, which sees a condition, cannot be trained in pieces")
         return self._truncated_elbo(x, lengths, truncate, **options)
 
     def _truncated_elbo(
@@ -319,8 +362,9 @@ class RecursiveDVAE(DVAE):
         lengths: Tensor | None,
         seen: Mapping[str, Tensor] | None,
         initial: Mapping[str, Tensor] | None = None,
+        condition: Condition | None = None,
     ) -> dict[str, Tensor]:
-        known = dict(seen) if seen else {"x": self.features(x, lengths)}
+        known = dict(seen) if seen else {"x": self.features(x, lengths)} | self._seen(condition, x)
         known |= _named(latents, "z", "w")
         names, ends = self.declared.names(*laws), self.initial(x.shape[0]) | dict(initial or {})
         return run(self.declared.generation, self, known, names, lengths=lengths, initial=ends)
@@ -330,17 +374,26 @@ class RecursiveDVAE(DVAE):
         return diagonal_normal(mean, bound_log_variance(log_variance))
 
     def _prior(self, values: Mapping[str, Tensor], latents: Latents) -> Distribution:
-        return self._gaussian("prior", values) if "prior" in self.declared.laws else standard_normal(latents.z)
+        own = "prior" in self.declared.laws
+        return self.prior_of(self._gaussian("prior", values) if own else standard_normal(latents.z))
 
     def _likelihood(self, values: Mapping[str, Tensor]) -> Distribution:
         (decoded,) = self.declared.laws["likelihood"]
         return self.observation(_cut(values[decoded.name], decoded))
 
-    def _fed_back(self, latents: Latents, x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
+    def _fed_back(
+        self,
+        latents: Latents,
+        x: Tensor,
+        free_running: float,
+        generator: torch.Generator | None,
+        condition: Condition | None = None,
+    ) -> Tensor:
         if free_running == 0 or not self.autoregressive:
             return x
         with torch.no_grad():
             known, initial = _named(latents, "z", "w") | self._scale(x.shape[0]), self.initial(x.shape[0])
+            known |= self._seen(condition, x)
             if free_running == 1:
                 return run(self.declared.free, self, known, {"mean"}, initial=initial)["mean"].to(x.dtype)
             own = self._own_frames(x, free_running, generator)
@@ -349,17 +402,27 @@ class RecursiveDVAE(DVAE):
             return mean.to(x.dtype).where(own, x)
 
     def _sample(
-        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
+        self,
+        n: int,
+        length: int,
+        w: Tensor | None,
+        generator: torch.Generator | None,
+        feedback: str,
+        condition: Condition | None = None,
     ) -> Generated:
+        given = {} if condition is None else {"condition": condition}
         if feedback == "sample" and self.causal:
-            return super()._sample(n, length, w, generator, feedback)
+            return super()._sample(n, length, w, generator, feedback, **given)
         noise = self.draw_noise(n, length, generator).z
+        if self.degrees is not None:
+            noise = draw(self.prior_of(standard_normal(noise)), generator)
         known = {"noise.z" if "prior" in self.declared.laws else "z": noise} | self._scale(n)
+        known |= self._seen(condition, noise)
         if w is not None:
             known["w"] = w
         values = run(self.declared.free, self, known, {"mean", "z"}, initial=self.initial(n))
         mean, latents = values["mean"], Latents(values["z"], w)
-        x = mean if feedback == "mean" else draw(self.likelihood(latents, torch.zeros_like(mean)), generator)
+        x = mean if feedback == "mean" else draw(self.likelihood(latents, torch.zeros_like(mean), **given), generator)
         return Generated(x, mean, latents)
 
     def _scale(self, batch: int) -> dict[str, Tensor]:
@@ -373,11 +436,11 @@ class RecursiveDVAE(DVAE):
 
     # ---- frame by frame ------------------------------------------------------------------------------------------
 
-    def start(self, batch: int, w: Tensor | None = None) -> State:
+    def start(self, batch: int, w: Tensor | None = None, condition: Condition | None = None) -> State:
         before = {name: self.weight.new_zeros(batch, size) for name, size in self.declared.carried.items()}
-        return self._head(
-            before | self.initial(batch), {} if w is None else {"w": w}, self.weight.new_zeros(batch, self.z_dim)
-        )
+        origin = self.weight.new_zeros(batch, self.z_dim)
+        views = self._seen(condition, origin.unsqueeze(1))
+        return self._head(before | self.initial(batch), {} if w is None else {"w": w}, origin, views, 0)
 
     def step_prior(self, state: State) -> Distribution:
         return self._prior(state.now, Latents(state.origin))
@@ -389,11 +452,22 @@ class RecursiveDVAE(DVAE):
     def advance(self, state: State, z: Tensor, x: Tensor) -> State:
         now = self._frame(state, {"z": z, "x": self.features(x)}, self.declared.carried)
         kept = {"w": now["w"]} if self.w_dim else {}
-        return self._head({name: now[name] for name in self.declared.carried}, kept, state.origin)
+        before = {name: now[name] for name in self.declared.carried}
+        return self._head(before, kept, state.origin, state.views or {}, state.frame + 1)
 
-    def _head(self, before: dict[str, Tensor], kept: dict[str, Tensor], origin: Tensor) -> State:
+    def _head(
+        self,
+        before: dict[str, Tensor],
+        kept: dict[str, Tensor],
+        origin: Tensor,
+        views: Mapping[str, Tensor],
+        frame: int,
+    ) -> State:
+        for name, view in views.items():
+            nothing = self.views[name.removeprefix(_VIEW)].none()  # type: ignore[operator]
+            kept = {**kept, name: view[:, frame] if frame < view.shape[1] else nothing.expand(len(origin), -1)}
         now = run_frame(self.declared.generation, self, kept, before, self.declared.head)
-        return State(before, now, origin)
+        return State(before, now, origin, views=views, frame=frame)
 
     def _frame(self, state: State, known: Mapping[str, Tensor], wanted: Any) -> dict[str, Tensor]:
         return run_frame(self.declared.generation, self, state.now | dict(known), state.before, wanted)
@@ -416,9 +490,9 @@ def _read_by_the_rest(generation: Recursion, inferred: frozenset[str]) -> frozen
     return frozenset(read.name for read in reads if read.name in generation.operations) & inferred
 
 
-def _head(program: Program) -> tuple[str, ...]:
-    """The variables of a frame that need only the frame before (and w)."""
-    head: dict[str, bool] = {"w": True}
+def _head(program: Program, views: Sequence[str]) -> tuple[str, ...]:
+    """The variables of a frame that need only the frame before (and w, and the condition)."""
+    head: dict[str, bool] = {name: True for name in ("w", *views)}
 
     def early(name: str) -> bool:
         if name not in head:

@@ -12,6 +12,9 @@ from dynvae.models.recursive import Recursion, RecursiveDVAE
 from dynvae.nn import MLP, Recurrent
 from dynvae.recurrence import past
 
+_SMOOTHING = Dependencies(prior="z[t-1], x[1:t-1]", likelihood="z[t], x[1:t-1]", posterior="z[t-1], x[1:T]")
+_FILTERING = Dependencies(prior="z[t-1], x[1:t-1]", likelihood="z[t], x[1:t-1]", posterior="z[t-1], x[1:t]")
+
 
 class SRNN(RecursiveDVAE):
     r"""Stochastic recurrent neural network (Fraccaro et al., 2016).
@@ -21,7 +24,8 @@ class SRNN(RecursiveDVAE):
 
     with :math:`h_t = \mathrm{LSTM}(x_{t-1}, h_{t-1})` forward in time for the generative model and
     :math:`g_t = \mathrm{LSTM}([h_t, x_t], g_{t+1})` backward for the encoder; ``x_0 = z_0 = 0``. The paper's residual
-    parameterisation of q's mean is left out, as in the published benchmarks.
+    parameterisation of q's mean is left out, as in the published benchmarks. Without the backward LSTM g_t
+    sees (h_t, x_t) alone, and the encoder filters: :math:`q(z_t | z_{t-1}, x_{1:t})` (the tracker of Lin et al., 2023).
 
     Args:
         x_dim: size of an observed frame.
@@ -29,7 +33,7 @@ class SRNN(RecursiveDVAE):
         x_hidden: layers on x_t-1 before the forward LSTM.
         forward_rnn: size of the forward LSTM.
         hx_hidden: layers on (h_t, x_t) before the backward LSTM.
-        backward_rnn: size of the backward LSTM.
+        backward_rnn: size of the backward LSTM; 0 leaves it out, and the encoder is causal.
         rnn_layers: number of layers of both.
         encoder_hidden: layers between (g_t, z_t-1) and q's parameters.
         prior_hidden: layers between (h_t, z_t-1) and the prior's parameters.
@@ -41,7 +45,7 @@ class SRNN(RecursiveDVAE):
 
     title: ClassVar[str] = "Stochastic recurrent neural network"
     paper: ClassVar[str] = "Fraccaro et al., 2016"
-    dependencies = Dependencies(prior="z[t-1], x[1:t-1]", likelihood="z[t], x[1:t-1]", posterior="z[t-1], x[1:T]")
+    dependencies = _SMOOTHING
 
     def __init__(
         self,
@@ -61,19 +65,22 @@ class SRNN(RecursiveDVAE):
         **kwargs: Any,
     ) -> None:
         super().__init__(x_dim, z_dim, **kwargs)
+        self.dependencies = _SMOOTHING if backward_rnn else _FILTERING
         options: dict[str, Any] = {"activation": activation, "dropout": dropout}
         stack: dict[str, Any] = {"layers": rnn_layers, "dropout": dropout}
         self.x_net = MLP(x_dim, x_hidden, **options)
         self.forward_rnn = Recurrent(self.x_net.out_features, forward_rnn, **stack)
         self.hx_net = MLP(forward_rnn + x_dim, hx_hidden, **options)
-        self.backward_rnn = Recurrent(self.hx_net.out_features, backward_rnn, direction="backward", **stack)
-        self.encoder = MLP(backward_rnn + z_dim, encoder_hidden, 2 * z_dim, **options)
-        self.prior_net = MLP(forward_rnn + z_dim, prior_hidden, 2 * z_dim, **options)
+        seen = self.hx_net.out_features
+        self.backward_rnn = Recurrent(seen, backward_rnn, direction="backward", **stack) if backward_rnn else None
+        self.encoder = MLP((backward_rnn or seen) + z_dim, encoder_hidden, 2 * self.z_dim, **options)
+        self.prior_net = MLP(forward_rnn + z_dim, prior_hidden, 2 * self.z_dim, **options)
         self.decoder = MLP(forward_rnn + z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
 
     def inference(self, p: Recursion) -> None:
         h = p(self.forward_rnn, p(self.x_net, past(p.x)))
-        g = p(self.backward_rnn, p(self.hx_net, h, p.x))
+        g = p(self.hx_net, h, p.x)
+        g = g if self.backward_rnn is None else p(self.backward_rnn, g)
         p.posterior(p(self.encoder, g, past(p.z)))
 
     def generation(self, p: Recursion) -> None:

@@ -1,22 +1,24 @@
 """The published layouts of weights: how they name their layers, and where these go in ours.
 
-Two families of files are known: those of the DVAE benchmark (Girin et al., 2021; Bie et al., 2021, 2022) and those of
-the first RVAE (Leglaive et al., 2020), which has other names for the same. A file holds no settings; the sizes are
-told by the shapes, and what no shape tells is looked up by :mod:`dynvae.pretrained.published`.
+Three families of files are known: those of the DVAE benchmark (Girin et al., 2021; Bie et al., 2021, 2022), those of
+the first RVAE (Leglaive et al., 2020), and those of MixDVAE (Lin et al., 2023), which have other names for the same. A
+file holds no settings; the sizes are told by the shapes, and what no shape tells is looked up by
+:mod:`dynvae.pretrained.published`.
 
 Three things are more than a change of name:
 
 * mean and log-variance are two linear layers there and one of twice the size here, mean first;
 * the bidirectional LSTM over x of the non-causal RVAE runs on the sequence reversed in time, so that ``_l0`` is its
   backward direction and ``_l0_reverse`` its forward one, and whoever reads its output finds the halves swapped;
-* the output layer is ``gen_out`` in some versions and ``gen_logvar`` in others.
+* the output layer is ``gen_out`` or ``gen_x`` in some versions and ``gen_logvar`` in others; boxes have a mean, too.
 """
 
 from __future__ import annotations
 
-__all__ = ["LAYOUTS", "OLDER_NAMES", "Dense", "Layout", "Recurrence"]
+__all__ = ["LAYOUTS", "OTHER_NAMES", "Dense", "Layout", "Recurrence"]
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,22 @@ class Recurrence:
 
 @dataclass(frozen=True)
 class Layout:
-    """A published class: ``model`` is its name here, ``signs`` are modules that only its files have or lack (``-``)."""
+    """A published class: ``model`` is its name here, ``signs`` are modules that only its files have or lack (``-``).
+
+    ``arguments`` are those of the constructor that all its files have in common.
+    """
 
     model: str
     signs: tuple[str, ...]
     networks: tuple[Dense | Recurrence, ...]
     linear: tuple[tuple[str, str], ...] = ()
     posterior: str = "inf"
+    output: str = "gen_logvar"
+    arguments: tuple[tuple[str, Any], ...] = ()
 
 
 _Q, _P, _OUT = ("inf_mean", "inf_logvar"), ("prior_mean", "prior_logvar"), ("gen_logvar",)
+_QZ, _PZ = ("inf_z_mean", "inf_z_logvar"), ("prior_z_mean", "prior_z_logvar")
 
 LAYOUTS = (
     Layout(
@@ -85,7 +93,7 @@ LAYOUTS = (
     ),
     Layout(
         "storn",
-        ("rnn_g", "rnn_h", "-prior_mean"),
+        ("rnn_g", "rnn_h", "-prior_mean", "-prior_z_mean"),
         (
             Dense("x_net", "mlp_x_g", "x_hidden"),
             Recurrence("encoder_rnn", "rnn_g", "encoder_rnn"),
@@ -121,6 +129,34 @@ LAYOUTS = (
             Dense("decoder", "mlp_hz_x", "decoder_hidden", _OUT),
         ),
     ),
+    Layout(  # MixDVAE: a source of sound
+        "srnn",
+        ("rnn_g", "rnn_h", "prior_z_mean"),
+        (
+            Dense("x_net", "mlp_x_h", "x_hidden"),
+            Recurrence("forward_rnn", "rnn_h", "forward_rnn"),
+            Dense("hx_net", "mlp_hx_g", "hx_hidden"),
+            Recurrence("backward_rnn", "rnn_g", "backward_rnn"),
+            Dense("encoder", "mlp_gz_z", "encoder_hidden", _QZ),
+            Dense("prior_net", "mlp_hz_z", "prior_hidden", _PZ),
+            Dense("decoder", "mlp_hz_x", "decoder_hidden", _OUT),
+        ),
+        posterior="inf_z",
+    ),
+    Layout(  # MixDVAE: a box that moves
+        "srnn",
+        ("-rnn_g", "rnn_h", "prior_z_mean", "gen_x_mean"),
+        (
+            Dense("x_net", "mlp_x_h", "x_hidden"),
+            Recurrence("forward_rnn", "rnn_h", "forward_rnn"),
+            Dense("encoder", "mlp_gz_z", "encoder_hidden", _QZ),
+            Dense("prior_net", "mlp_hz_z", "prior_hidden", _PZ),
+            Dense("decoder", "mlp_hz_x", "decoder_hidden", ("gen_x_mean", "gen_x_logvar")),
+        ),
+        posterior="inf_z",
+        output="gen_x_mean",
+        arguments=(("hx_hidden", []), ("backward_rnn", 0), ("likelihood", "gaussian")),
+    ),
     Layout(
         "rvae",
         ("rnn_g_x", "rnn_g_z", "rnn_h"),
@@ -145,7 +181,7 @@ LAYOUTS = (
             Recurrence("z_rnn", "rnn_g_xv", "z_rnn"),
             Dense("z_net", "mlp_gxv_gz", "z_hidden"),
             Recurrence("encoder_rnn", "rnn_g_z", "encoder_rnn"),
-            Dense("encoder", "", None, ("inf_z_mean", "inf_z_logvar")),
+            Dense("encoder", "", None, _QZ),
             Recurrence("prior_rnn", "rnn_prior", "prior_rnn"),
             Dense("prior_net", "", None, _P),
             Dense("decoder", "mlp_vz_x", "decoder_hidden", _OUT),
@@ -154,7 +190,10 @@ LAYOUTS = (
     ),
 )
 
-OLDER_NAMES = (  # in files of Leglaive et al. (2020)
+OTHER_NAMES = (
+    (r"(mlp_\w+)\.linear_(\d+)\.", r"\1.linear\2."),  # in files of Lin et al. (2023)
+    (r"gen_x\.", "gen_logvar."),
+    # in files of Leglaive et al. (2020)
     (r"encoder_layers\.(\d+)\.", r"mlp_x_z.linear\1."),
     (r"decoder_layers\.(\d+)\.", r"mlp_z_x.linear\1."),
     (r"latent_(mean|logvar)_layer\.", r"inf_\1."),

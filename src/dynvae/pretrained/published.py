@@ -25,6 +25,7 @@ from dynvae.pretrained.translation import translate
 _SPEECH = ("https://github.com/sleglaive/DVAE-speech", "mit")
 _ENHANCEMENT = ("https://github.com/XiaoyuBIE1994/DVAE_SE", "gpl-3.0")
 _AUDIOVISUAL = ("https://github.com/msaadeghii/av-dkf", "mit")
+_MIXTURES = ("https://github.com/linxiaoyu1/MixDVAE", "gpl-3.0")
 _KNOWN = {
     "9a4f01fc710d": _SPEECH,  # DKF
     "080f1dec433e": _SPEECH,  # causal RVAE
@@ -47,6 +48,9 @@ _KNOWN = {
     "c1e9a91893d9": _ENHANCEMENT,  # VAE
     "2f1be0a84140": _AUDIOVISUAL,  # TCD-TIMIT: A-DKF
     "ddeea054a315": _AUDIOVISUAL,  # A-VAE
+    "b124772714c5": _MIXTURES,  # CBF: SRNN of flutes
+    "a3942039be28": _MIXTURES,  # WSJ0: SRNN of speech
+    "918cbc4bac4a": _MIXTURES,  # SRNN of boxes
 }
 """Where a file comes from and under which licence, by the beginning of its SHA-256."""
 
@@ -248,7 +252,7 @@ def _card(model: DVAE, file: Path, content: bytes, settings: _Settings) -> dict[
         card["license"] = licence
     else:
         card["terms_of_use"] = "The licence of the weights is that of their source; it is not known here."
-    card["tags"] = ["speech", "converted"]
+    card["tags"] = ["converted"] if model.front_end is None else ["speech", "converted"]
     card["source"] = source
     card["conversion"] = (
         "The weights are those of the source file, renamed and rearranged for dynvae without any further training; "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dynvae.errors import CheckpointError
-from dynvae.pretrained.layouts import LAYOUTS, OLDER_NAMES, Dense, Recurrence
+from dynvae.pretrained.layouts import LAYOUTS, OTHER_NAMES, Dense, Recurrence
 
 Weights = dict[str, Tensor]
 
@@ -28,7 +28,7 @@ def translate(published: Weights) -> tuple[str, dict[str, Any], Weights]:
     Raises:
         CheckpointError: the layout is unknown, incomplete, or one that no model here can have.
     """
-    weights = {_newer_name(key): value for key, value in published.items()}
+    weights = {_common_name(key): value for key, value in published.items()}
     modules = {key.partition(".")[0] for key in weights}
     layout = next(
         (it for it in LAYOUTS if all((s.lstrip("-") in modules) != s.startswith("-") for s in it.signs)), None
@@ -43,7 +43,7 @@ def translate(published: Weights) -> tuple[str, dict[str, Any], Weights]:
             raise CheckpointError(f"'{key}' is {tuple(value.shape)}: a weight must be a matrix and a bias a vector")
     source = _Source(weights, layout.model)
     arguments: dict[str, Any] = {
-        "x_dim": len(source["gen_logvar.bias"]),
+        "x_dim": len(source[f"{layout.output}.bias"]),
         "z_dim": len(source[f"{layout.posterior}_mean.bias"]),
     }
     if layout.model == "dsae":
@@ -67,6 +67,7 @@ def translate(published: Weights) -> tuple[str, dict[str, Any], Weights]:
         )
     if runs:
         arguments |= _common(layout.model, runs)
+    arguments |= dict(layout.arguments)
     return layout.model, arguments, state
 
 
@@ -93,8 +94,8 @@ class _Source:
         return [key for key in self.weights if key not in self.taken]
 
 
-def _newer_name(key: str) -> str:
-    for pattern, name in OLDER_NAMES:
+def _common_name(key: str) -> str:
+    for pattern, name in OTHER_NAMES:
         if re.match(pattern, key):
             return re.sub("^" + pattern, name, key)
     return key
