@@ -12,6 +12,7 @@ __all__ = [
     "POWER_FLOOR",
     "ComplexGaussian",
     "Likelihood",
+    "PriorLaw",
     "RadialLaplace",
     "bound_log_variance",
     "diagonal_normal",
@@ -229,6 +230,35 @@ class RadialLaplace(Distribution):
         return RadialLaplace(self._mean.expand(*batch_shape, *self.event_shape), 2 * self.scale)
 
 
+class PriorLaw(Distribution, ABC):
+    """A law of latents that is no Gaussian, and what the bounds and the battery need to know of it."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    exact: ClassVar[bool] = True
+    """Whether :meth:`divergence` is the divergence, and no bound."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Tensor:
+        """All numbers that it is made of, side by side."""
+
+    @abstractmethod
+    def divergence(self, q: Distribution) -> Tensor:
+        """KL(q ‖ this) in nats, or a bound from above, ``(..., feature)``.
+
+        Raises:
+            TypeError: there is no closed form for this q.
+        """
+
+    @abstractmethod
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw values."""
+
+    @abstractmethod
+    def white(self, value: Tensor) -> Tensor:
+        """A function of each feature of ``value`` that has mean 0 and variance 1 if the value follows this law."""
+
+
 def draw(distribution: Distribution, generator: torch.Generator | None = None) -> Tensor:
     """Draw one value with an explicit source of randomness, which :mod:`torch.distributions` does not take.
 
@@ -236,7 +266,7 @@ def draw(distribution: Distribution, generator: torch.Generator | None = None) -
         TypeError: the kind of distribution is not known here.
     """
     match distribution:
-        case ComplexGaussian() | RadialLaplace():
+        case ComplexGaussian() | RadialLaplace() | PriorLaw():
             return distribution.sample(generator=generator)
         case Independent(base_dist=Normal() as base):
             return torch.addcmul(base.loc, base.scale, _randn(base.loc, generator))
@@ -255,9 +285,13 @@ def _randn(like: Tensor, generator: torch.Generator | None) -> Tensor:
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
     """KL(q ‖ p) ≥ 0 in nats: ``(..., feature)`` for two diagonal Gaussians, ``(..., 1)`` if one covariance is full.
 
+    A prior that is no Gaussian tells its own divergence, which may be a bound from above (:class:`PriorLaw`).
+
     Raises:
         TypeError: there is no closed form here for this pair.
     """
+    if isinstance(p, PriorLaw):
+        return p.divergence(q)
     if _is_diagonal(q) and _is_diagonal(p):
         return kl_divergence(q.base_dist, p.base_dist)  # type: ignore[attr-defined]
     (q_mean, q_scale), (p_mean, p_scale) = _mean_and_triangle(q), _mean_and_triangle(p)

@@ -37,6 +37,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "hit": {"w_dim": 1, "model_dim": 4, "layers": 1, "heads": 2, "feed_forward": 5, "w_rnn": 3},
 }  # fmt: skip
 SMALL["rvae-causal"] = SMALL["rvae"]
+SMALL["av-cvae"] = {"v_dim": 4, "v_hidden": (6,), "hidden": (7,), "prior_hidden": (5,)}
+SMALL["v-vae"] = SMALL["av-vae"] = SMALL["av-cvae"]
+SMALL["av-dkf"] = SMALL["dkf"] | {"v_dim": 4, "v_hidden": (6,)}
 SMALL |= dict.fromkeys(("light", "light-reported", "light-inv-s", "light-inv-s-nr"), SMALL["hit"])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
+    "AVDKF",
+    "CVAE",
     "DKF",
     "DSAE",
     "DVAE",
@@ -15,6 +17,7 @@ __all__ = [
     "VAE",
     "VRNN",
     "ZOO",
+    "Condition",
     "Continued",
     "Frame",
     "Generated",
@@ -29,9 +32,11 @@ __all__ = [
 from difflib import get_close_matches
 from typing import Any
 
+from dynvae.condition import Condition
 from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, ELBO, Continued, Frame, Generated, Latents, Posterior
-from dynvae.models.dkf import DKF
+from dynvae.models.cvae import CVAE
+from dynvae.models.dkf import AVDKF, DKF
 from dynvae.models.dsae import DSAE
 from dynvae.models.hit import HiTDVAE, LigHTDVAE
 from dynvae.models.kvae import KVAE
@@ -44,13 +49,15 @@ from dynvae.models.vrnn import VRNN
 
 ZOO: dict[str, type[DVAE]] = {
     "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE,
-    "hit": HiTDVAE, "light": LigHTDVAE,
+    "hit": HiTDVAE, "light": LigHTDVAE, "av-cvae": CVAE, "av-dkf": AVDKF,
 }  # fmt: skip
 """The classes by name: the only ones that a configuration file can name."""
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in ZOO},
     "rvae-causal": ("rvae", {"causal": True}),
+    "v-vae": ("av-cvae", {"encoder": "v", "conditional_prior": False, "conditional_decoder": False}),
+    "av-vae": ("av-cvae", {"conditional_prior": False}),
     "light-reported": ("light", {"projection": True}),
     "light-inv-s": ("light", {"ablation": "inv-s"}),
     "light-inv-s-nr": ("light", {"ablation": "inv-s-nr"}),

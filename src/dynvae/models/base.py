@@ -21,9 +21,10 @@ from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from dynvae.audio import FrontEnd
+from dynvae.condition import Condition
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import (
     LIKELIHOODS,
@@ -37,12 +38,14 @@ from dynvae.distributions import (
 )
 from dynvae.errors import ConfigError
 from dynvae.models.states import expand_state
+from dynvae.models.structures import DICTIONARIES, Dictionary, DictionaryName, SparseLaw
 from dynvae.models.values import ELBO, Continued, Frame, Generated, Latents, Posterior
 from dynvae.motion import Skeleton
 from dynvae.nn import time_mask
 
 Mode = Literal["teacher-forced", "generation"]
 InputTransform = Literal["raw", "log", "root", "standardise"]
+LatentName = Literal["gaussian", "sparse"]
 
 
 class DVAE(nn.Module, ABC):
@@ -56,16 +59,29 @@ class DVAE(nn.Module, ABC):
     valid (all, by default), and what stands in the padding changes nothing. Randomness comes from ``generator``
     or is given as ``noise``. The module keeps no state between calls.
 
+    A model whose ``condition_dim`` is not zero sees a :class:`~dynvae.condition.Condition` beside, such as lips: all
+    methods take ``condition=``, with the frames of x. Frames may lack it; without any, all do.
+
+    The latent can have a structure (:mod:`dynvae.models.structures`): networks then see z = D a with the atoms of a
+    dictionary, and what the contract calls z are the coefficients a; these, or of a dynamical prior their deviations
+    from what it predicts, can be sparse.
+
     Args:
         x_dim: size of an observed frame.
-        z_dim: size of a latent frame.
+        z_dim: size of a latent frame, as the networks see it.
         w_dim: size of the sequence-level latent; 0 if there is none.
+        condition_dim: size of a frame of the condition; 0 if the model sees none.
         likelihood: ``"complex_gaussian"`` (STFT power spectra, the default), ``"gaussian"`` (learned variance),
             ``"fixed_gaussian"``, ``"joint_l2"`` (places of joints, three features each) or ``"bernoulli"``.
         observation_std: standard deviation of a feature under ``"fixed_gaussian"`` and ``"joint_l2"``.
         input_transform: what the networks see of a frame, in the encoder and of the past: ``"raw"`` (as published);
             of power spectra ``"log"``, ln(x + 1e-10) / 10, or ``"root"``, (x + 1e-10)^½; or ``"standardise"``, each
             feature less its mean, in its deviations (see :meth:`standardise`).
+        dictionary: ``"identity"`` (z = a), ``"dct"`` or ``"learned"`` (see :class:`~dynvae.models.structures.Dictionary`).
+        atoms: size of a, the number of atoms; 0 is ``z_dim``.
+        latent: law of a under the prior: ``"gaussian"``, or ``"sparse"`` (:class:`~dynvae.models.structures.SparseLaw`,
+            a Student t in the place of the Gaussian).
+        degrees: its degrees of freedom; 0 is the objective of SDM-VAE, for which nothing can be drawn from the prior.
 
     Raises:
         ConfigError: a size is not positive, or a name is unknown.
@@ -88,13 +104,19 @@ class DVAE(nn.Module, ABC):
         z_dim: int,
         *,
         w_dim: int = 0,
+        condition_dim: int = 0,
         likelihood: str = "complex_gaussian",
         observation_std: float = 1.0,
         input_transform: InputTransform = "raw",
+        dictionary: DictionaryName = "identity",
+        atoms: int = 0,
+        latent: LatentName = "gaussian",
+        degrees: float = 1.0,
     ) -> None:
         super().__init__()
-        if x_dim < 1 or z_dim < 1 or w_dim < 0:
-            raise ConfigError(f"sizes must be positive: x_dim={x_dim}, z_dim={z_dim}, w_dim={w_dim}")
+        if x_dim < 1 or z_dim < 1 or w_dim < 0 or condition_dim < 0:
+            raise ConfigError(f"sizes must be positive: x_dim={x_dim}, z_dim={z_dim}, w_dim={w_dim}, "
+                              f"of a condition {condition_dim}")  # fmt: skip
         if likelihood not in LIKELIHOODS:
             raise ConfigError(f"there is no likelihood '{likelihood}'; there are {', '.join(LIKELIHOODS)}")
         if input_transform not in get_args(InputTransform):
@@ -102,7 +124,15 @@ class DVAE(nn.Module, ABC):
             raise ConfigError(f"there is no input_transform '{input_transform}'; there are {known}")
         if observation_std <= 0:
             raise ConfigError(f"observation_std must be positive, not {observation_std}")
-        self.x_dim, self.z_dim, self.w_dim = x_dim, z_dim, w_dim
+        if dictionary not in DICTIONARIES or atoms < 0 or (dictionary == "identity" and atoms not in (0, z_dim)):
+            raise ConfigError(f"a dictionary is one of {', '.join(DICTIONARIES)}, the identity with as many atoms as "
+                              f"dimensions; not {dictionary} with {atoms} atoms of size {z_dim}")  # fmt: skip
+        if latent not in get_args(LatentName) or degrees < 0:
+            raise ConfigError(f"a latent is {' or '.join(get_args(LatentName))}, with degrees >= 0, not {latent} with "
+                              f"{degrees}")  # fmt: skip
+        self.x_dim, self.z_dim, self.w_dim, self.condition_dim = x_dim, atoms or z_dim, w_dim, condition_dim
+        self.degrees = degrees if latent == "sparse" else None
+        self.dictionary = None if dictionary == "identity" else Dictionary(dictionary, z_dim, self.z_dim)
         self.input_transform = input_transform
         if input_transform == "standardise":
             self.register_buffer("input_mean", torch.zeros(x_dim))
@@ -134,7 +164,8 @@ class DVAE(nn.Module, ABC):
                 self.config = {}
                 for name, value in list(arguments.arguments.items())[1:]:
                     variadic = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
-                    self.config |= value if variadic else {name: list(value) if isinstance(value, tuple) else value}
+                    for key, given_value in (value if variadic else {name: value}).items():
+                        self.config[key] = list(given_value) if isinstance(given_value, tuple) else given_value
                 self._made()
 
         cls.__init__ = recording_init  # type: ignore[method-assign]
@@ -245,6 +276,17 @@ class DVAE(nn.Module, ABC):
         """Some weight: its type and place are the model's."""
         return next(self.parameters())
 
+    def code(self, z: Tensor) -> Tensor:
+        """What the networks see of latents ``(..., z_dim)``: z itself, or D a of coefficients a."""
+        return z if self.dictionary is None else self.dictionary(z)
+
+    def prior_of(self, gaussian: Distribution) -> Distribution:
+        """The prior's law where the member has this Gaussian: itself, or the sparse law in its place."""
+        if self.degrees is None:
+            return gaussian
+        assert isinstance(gaussian, Independent), "the coefficients of a sparse latent are independent"
+        return SparseLaw(gaussian.mean, gaussian.stddev, self.degrees)
+
     def features(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What the networks see of frames ``(..., x_dim)``; with ``lengths``, padding is silenced first."""
         x = x.to(self.weight.dtype)
@@ -311,7 +353,7 @@ class DVAE(nn.Module, ABC):
         w = torch.randn(batch, self.w_dim, **options) if self.w_dim else None
         return Latents(torch.randn(batch, time, self.z_dim, **options), w)
 
-    def fed_back(self, latents: Latents, x: Tensor) -> Tensor:
+    def fed_back(self, latents: Latents, x: Tensor, condition: Condition | None = None) -> Tensor:
         """The past frames of generation mode: the model's own means along these latents, without gradient.
 
         For a model that is not autoregressive, x itself.
@@ -319,16 +361,19 @@ class DVAE(nn.Module, ABC):
         Args:
             latents: values of the latents.
             x: tells the shape, ``(batch, time, x_dim)``.
+            condition: what is known beside x.
         """
-        return self._fed_back(latents, x, 1.0, None)
+        return self._fed_back(latents, x, 1.0, None, **self._given(condition, x))
 
     def elbo(
         self,
         x: Tensor,
         lengths: Tensor | None = None,
         *,
+        condition: Condition | None = None,
         samples: int = 1,
         noise: Latents | None = None,
+        prior_noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         free_running: float = 0.0,
     ) -> ELBO:
@@ -337,8 +382,11 @@ class DVAE(nn.Module, ABC):
         Args:
             x: ``(batch, time, x_dim)``.
             lengths: ``(batch,)``.
+            condition: what is known beside x.
             samples: number of latent samples a sequence, averaged over.
             noise: noise for the samples, with batch size ``batch · samples`` (samples of a sequence adjacent).
+            prior_noise: standard normal noise, as of z; with it the result also tells
+                :attr:`ELBO.prior_log_likelihood`.
             generator: where noise is drawn from.
             free_running: probability that the past frame fed to prior and likelihood is the model's own mean
                 instead of the true one: 0 is teacher forcing, 1 generation mode, between them scheduled sampling
@@ -347,27 +395,37 @@ class DVAE(nn.Module, ABC):
         """
         if not 0 <= free_running <= 1:
             raise ConfigError(f"free_running is a probability, not {free_running}")
+        given = self._given(condition, x, samples)
         x, lengths, ragged, valid = self._prepare(x, lengths, samples)
-        posterior = self.posterior(x, ragged, noise=noise, generator=generator)
-        past = self._fed_back(posterior.latents, x, free_running, generator)
+        posterior = self.posterior(x, ragged, noise=noise, generator=generator, **given)
+        past = self._fed_back(posterior.latents, x, free_running, generator, **given)
         seen = posterior.seen if past is x else None
-        prior, likelihood = self.generative(posterior.latents, past, ragged, seen)
+        prior, likelihood = self.generative(posterior.latents, past, ragged, seen, **given)
         log_likelihood = likelihood.log_prob(x).where(valid, 0)
+        from_prior = None
+        if prior_noise is not None:
+            latents = posterior.latents._replace(z=prior.mean + prior.stddev * prior_noise)
+            from_prior = self.likelihood(latents, past, ragged, seen, **given).log_prob(x).where(valid, 0)
         kl = kl_per_dimension(posterior.z, prior).where(valid.unsqueeze(-1), 0)
         kl_w = None
         if posterior.w is not None and posterior.latents.w is not None:
             kl_w = kl_per_dimension(posterior.w, standard_normal(posterior.latents.w)).sum(-1)
         if samples > 1:
-            log_likelihood, kl = (term.unflatten(0, (-1, samples)).mean(1) for term in (log_likelihood, kl))
-            kl_w = None if kl_w is None else kl_w.unflatten(0, (-1, samples)).mean(1)
+            log_likelihood, kl, kl_w, from_prior = (
+                None if term is None else term.unflatten(0, (-1, samples)).mean(1)
+                for term in (log_likelihood, kl, kl_w, from_prior)
+            )
             lengths = lengths[::samples]
-        return ELBO(log_likelihood, kl, kl_w, lengths)
+            assert log_likelihood is not None
+            assert kl is not None
+        return ELBO(log_likelihood, kl, kl_w, lengths, from_prior)
 
     def iwae(
         self,
         x: Tensor,
         lengths: Tensor | None = None,
         *,
+        condition: Condition | None = None,
         samples: int = 64,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -375,10 +433,11 @@ class DVAE(nn.Module, ABC):
 
         It grows with ``samples`` (in expectation) from the ELBO towards the exact log-likelihood.
         """
+        given = self._given(condition, x, samples)
         x, _, ragged, valid = self._prepare(x, lengths, samples)
-        posterior = self.posterior(x, ragged, generator=generator)
+        posterior = self.posterior(x, ragged, generator=generator, **given)
         latents = posterior.latents
-        prior, likelihood = self.generative(latents, x, ragged, posterior.seen)
+        prior, likelihood = self.generative(latents, x, ragged, posterior.seen, **given)
         log_weight = likelihood.log_prob(x) + prior.log_prob(latents.z) - posterior.z.log_prob(latents.z)
         log_weight = log_weight.where(valid, 0).sum(-1)
         if posterior.w is not None and latents.w is not None:
@@ -390,6 +449,7 @@ class DVAE(nn.Module, ABC):
         x: Tensor,
         lengths: Tensor | None = None,
         *,
+        condition: Condition | None = None,
         mode: Mode = "teacher-forced",
         latents: Literal["sample", "mean"] = "sample",
         noise: Latents | None = None,
@@ -400,6 +460,7 @@ class DVAE(nn.Module, ABC):
         Args:
             x: ``(batch, time, x_dim)``.
             lengths: ``(batch,)``.
+            condition: what is known beside x.
             mode: ``"teacher-forced"`` feeds true past frames back, ``"generation"`` the model's own means.
                 The same thing for a model that is not autoregressive.
             latents: a ``"sample"`` of the posterior, or its ``"mean"`` along the recursion.
@@ -411,11 +472,12 @@ class DVAE(nn.Module, ABC):
         """
         if mode not in ("teacher-forced", "generation"):
             raise ConfigError(f"there is no mode '{mode}'; there are teacher-forced, generation")
+        given = self._given(condition, x)
         x, _, ragged, _ = self._prepare(x, lengths)
-        posterior = self.posterior(x, ragged, noise=self._noise(x, latents, noise, generator))
-        past = self._fed_back(posterior.latents, x, float(mode == "generation"), generator)
+        posterior = self.posterior(x, ragged, noise=self._noise(x, latents, noise, generator), **given)
+        past = self._fed_back(posterior.latents, x, float(mode == "generation"), generator, **given)
         seen = posterior.seen if past is x else None
-        return self.likelihood(posterior.latents, past, ragged, seen)
+        return self.likelihood(posterior.latents, past, ragged, seen, **given)
 
     def _noise(self, x: Tensor, latents: str, noise: Latents | None, generator: torch.Generator | None) -> Latents:
         """The noise that makes a sample of the posterior, or its mean.
@@ -456,6 +518,7 @@ class DVAE(nn.Module, ABC):
         *,
         generator: torch.Generator | None = None,
         feedback: Literal["mean", "sample"] = "mean",
+        condition: Condition | None = None,
     ) -> Generated:
         """Draw ``n`` sequences of ``length`` frames by ancestral sampling.
 
@@ -465,6 +528,7 @@ class DVAE(nn.Module, ABC):
             generator: where everything is drawn from.
             feedback: what x_t is, in the result and for the frames after it: a ``"sample"`` of its law, or, as the
                 papers do on spectrograms, its ``"mean"``.
+            condition: what is known beside x, ``(n, length, condition_dim)``.
 
         Raises:
             ConfigError: the feedback is unknown, or there is nothing to draw.
@@ -475,12 +539,19 @@ class DVAE(nn.Module, ABC):
         w = None
         if self.w_dim:
             w = draw(standard_normal(self.weight.new_zeros(n, self.w_dim)), generator)
-        return self._sample(n, length, w, generator, feedback)
+        given = self._given(condition, self.weight.new_empty(n, length, 0))
+        return self._sample(n, length, w, generator, feedback, **given)
 
     def _sample(
-        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
+        self,
+        n: int,
+        length: int,
+        w: Tensor | None,
+        generator: torch.Generator | None,
+        feedback: str,
+        **given: Any,
     ) -> Generated:
-        state = self.start(n, w)
+        state = self.start(n, w, **given)
         if not self.causal:
             return self._sample_all_at_once(state, n, length, w, generator, feedback)
         x, mean, z = self._sample_on(state, length, generator, feedback)
@@ -526,6 +597,7 @@ class DVAE(nn.Module, ABC):
         latents: Literal["sample", "mean"] = "mean",
         feedback: Literal["mean", "sample"] = "mean",
         generator: torch.Generator | None = None,
+        condition: Condition | None = None,
     ) -> Continued:
         """Go on from the beginnings of sequences: ``samples`` continuations of each, by ancestral sampling.
 
@@ -539,6 +611,7 @@ class DVAE(nn.Module, ABC):
             latents: those of the prefix are the posterior's ``"mean"`` along its recursion, or one ``"sample"``.
             feedback: what is fed back, and returned as x: the likelihood's ``"mean"`` or a ``"sample"``.
             generator: where everything is drawn from.
+            condition: what is known beside x, for the beginning and the horizon together.
 
         Raises:
             ConfigError: the decoder sees future latents, so that no frame can be drawn before the last; an option is
@@ -558,8 +631,11 @@ class DVAE(nn.Module, ABC):
         if horizon < 1 or samples < 1:
             raise ConfigError(f"there must be at least one sample of one frame, not {samples} of {horizon}")
         prefix, *_ = self._prepare(prefix, None)
-        known = self.posterior(prefix, noise=self._noise(prefix, latents, None, generator)).latents
-        state = self.observe(self.start(len(prefix), known.w), known.z, prefix)
+        time = prefix.shape[1]
+        given = self._given(condition, prefix.new_empty(len(prefix), time + horizon, 0))
+        here = {name: value.frames(0, time) for name, value in given.items()}
+        known = self.posterior(prefix, noise=self._noise(prefix, latents, None, generator), **here).latents
+        state = self.observe(self.start(len(prefix), known.w, **given), known.z, prefix)
         drawn = self._sample_on(expand_state(state, samples), horizon, generator, feedback)
         x, mean, z = (frames.unflatten(0, (-1, samples)) for frames in drawn)
         return Continued(x, mean, z, known)
@@ -594,13 +670,15 @@ class DVAE(nn.Module, ABC):
             x, lengths, valid = (tensor.repeat_interleave(samples, 0) for tensor in (x, lengths, valid))
         return x, lengths, lengths if ragged else None, valid
 
-    def _fed_back(self, latents: Latents, x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
+    def _fed_back(
+        self, latents: Latents, x: Tensor, free_running: float, generator: torch.Generator | None, **given: Any
+    ) -> Tensor:
         """The frames that prior and likelihood see as past: the true ones, or with some probability the own means."""
         if free_running == 0 or not self.autoregressive:
             return x
         own = self._own_frames(x, free_running, generator) if free_running < 1 else None
         with torch.no_grad():
-            state = self._start_along(x.shape[0], latents.w)
+            state = self._start_along(x.shape[0], latents.w, **given)
             past = []
             for t in range(x.shape[1]):
                 z = latents.z[:, t]
@@ -611,9 +689,26 @@ class DVAE(nn.Module, ABC):
                 past.append(frame)
             return torch.stack(past, 1)
 
-    def _start_along(self, batch: int, w: Tensor | None) -> Any:
+    def _start_along(self, batch: int, w: Tensor | None, **given: Any) -> Any:
         """:meth:`start` for a run along latents that are known: nobody will ask for their prior."""
-        return self.start(batch, w)
+        return self.start(batch, w, **given)
+
+    def _given(self, condition: Condition | None, x: Tensor, samples: int = 1) -> dict[str, Any]:
+        """What the methods of a member are called with beside: nothing, or the condition of so many samples each.
+
+        Raises:
+            ConfigError: the model sees no condition.
+            ValueError: it is not one of these frames.
+        """
+        if condition is None:
+            return {}
+        if not self.condition_dim:
+            raise ConfigError(f"this {type(self).__name__} sees no condition; call it without")
+        condition = Condition.of(*condition)
+        shape = (*x.shape[:2], self.condition_dim)
+        if condition.features.shape != shape:
+            raise ValueError(f"the condition of these frames is {shape}, not {tuple(condition.features.shape)}")
+        return {"condition": condition.repeated(samples)}
 
     @staticmethod
     def _own_frames(x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:

@@ -1,8 +1,8 @@
-"""The deep Kalman filter: a nonlinear state space model with a smoothing encoder."""
+"""The deep Kalman filter: a nonlinear state space model with a smoothing encoder; alone, and with lips."""
 
 from __future__ import annotations
 
-__all__ = ["DKF", "GatedTransition"]
+__all__ = ["AVDKF", "DKF", "GatedTransition"]
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 from torch import nn
 
 from dynvae.dependencies import Dependencies
+from dynvae.models.cvae import Views, seen_by, view
 from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.models.views import Absent
 from dynvae.nn import MLP, Direction, Recurrent
 from dynvae.recurrence import Builder, past
 from dynvae.recurrence.program import Signal
@@ -98,15 +100,83 @@ class DKF(RecursiveDVAE):
         direction: Direction = "both" if bidirectional else "backward"
         self.x_rnn = Recurrent(self.x_net.out_features, rnn, layers=rnn_layers, direction=direction, dropout=dropout)
         self.z_net = MLP(z_dim, z_hidden, rnn, **options)
-        self.encoder = MLP(rnn, encoder_hidden, 2 * z_dim, **options)
-        self.transition = GatedTransition(z_dim, bounded=bounded_proposal, dropout=dropout)
+        self.encoder = MLP(rnn, encoder_hidden, 2 * self.z_dim, **options)
+        self.transition = GatedTransition(self.z_dim, bounded=bounded_proposal, dropout=dropout)
         self.decoder = MLP(z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
 
+    def heard(self, p: Recursion) -> Signal:
+        """What the LSTM over x sees of a frame."""
+        return p(self.x_net, p.x)
+
     def inference(self, p: Recursion) -> None:
-        seen = p(self.x_rnn, p(self.x_net, p.x))
+        seen = p(self.x_rnn, self.heard(p))
         own = p(self.z_net, past(p.z), activation="tanh")
         p.posterior(p(self.encoder, p.map("combined", "average", own, *((read,) for read in seen))))
 
     def generation(self, p: Recursion) -> None:
-        p.prior(self.transition.declare(p, past(p.z)))
+        p.prior(self.transition.declare(p, past(p.a)))
         p.likelihood(p(self.decoder, p.z))
+
+
+class AVDKF(DKF):
+    r"""Deep Kalman filter of sound and lips (Golmakani, Sadeghi and Serizel, 2023).
+
+    .. math::
+        p(x, z | v) = \prod_t p(x_t | z_t, v_t)\, p(z_t | z_{t-1}, v_t), \qquad
+        q(z | x, v) = \prod_t q(z_t | z_{t-1}, x_{t:T}, v_{t:T}).
+
+    An embedding of the condition v meets x before the LSTM, z_t-1 before the transition and the last hidden layer of
+    the decoder, each time by one layer. Where v is absent, it is a constant.
+
+    Args:
+        x_dim: size of an observed frame.
+        z_dim: size of a latent frame.
+        v_dim: size of a frame of the condition.
+        views: one network on v for all three, ``"shared"``, or each its ``"own"``.
+        v_hidden: layers on v; the last is the embedding.
+        v_activation: of these layers.
+        absent: what stands for the embedding where v is absent, ``"zero"`` or a ``"learned"`` constant.
+        kwargs: see :class:`DKF`.
+    """
+
+    title: ClassVar[str] = "Audio-visual deep Kalman filter"
+    paper: ClassVar[str] = "Golmakani et al., 2023"
+
+    def __init__(
+        self,
+        x_dim: int = 513,
+        z_dim: int = 16,
+        v_dim: int = 4489,
+        *,
+        views: Views = "shared",
+        v_hidden: Sequence[int] = (512, 128),
+        v_activation: str = "relu",
+        absent: Absent = "zero",
+        decoder_hidden: Sequence[int] = (32, 64, 128, 256),
+        activation: str = "tanh",
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        options: dict[str, Any] = {"activation": activation, "dropout": dropout}
+        super().__init__(x_dim, z_dim, condition_dim=v_dim, decoder_hidden=decoder_hidden, **options, **kwargs)
+        spans = "v[1:T]" if "x[1:T]" in self.dependencies.posterior else "v[t:T]"
+        self.dependencies = Dependencies(
+            prior="z[t-1], v[t]", likelihood="z[t], v[t]", posterior=f"{self.dependencies.posterior}, {spans}"
+        )
+        seeing = dict.fromkeys(("encoder", "prior", "decoder"), True)
+        on_v: dict[str, Any] = {"activation": v_activation, "dropout": dropout}
+        self.views = seen_by(seeing, views, v_dim, v_hidden, absent=absent, **on_v)
+        size = (v_dim, *v_hidden)[-1]
+        heard = self.x_net.out_features
+        self.x_fusion = MLP(heard + size, (heard,), **options)
+        self.z_fusion = MLP(self.z_dim + size, (self.z_dim,), **options)
+        self.decoder_net = MLP(z_dim, decoder_hidden, **options)
+        known = self.decoder_net.out_features
+        self.decoder = MLP(known + size, (known,), x_dim * self.observation.outputs, **options)
+
+    def heard(self, p: Recursion) -> Signal:
+        return p(self.x_fusion, super().heard(p), view(p, self, "encoder"))
+
+    def generation(self, p: Recursion) -> None:
+        p.prior(self.transition.declare(p, p(self.z_fusion, past(p.a), view(p, self, "prior"))))
+        p.likelihood(p(self.decoder, p(self.decoder_net, p.z), view(p, self, "decoder")))

@@ -79,9 +79,9 @@ class DSAE(RecursiveDVAE):
         self.z_rnn = Recurrent(size + v_dim, z_rnn, direction="both", **stack)
         self.z_net = MLP(2 * z_rnn, z_hidden, **options)
         self.encoder_rnn = Recurrent(self.z_net.out_features, encoder_rnn, cell="rnn", **stack)
-        self.encoder = MLP(encoder_rnn, (), 2 * z_dim)
+        self.encoder = MLP(encoder_rnn, (), 2 * self.z_dim)
         self.prior_rnn = Recurrent(z_dim, prior_rnn, **stack)
-        self.prior_net = MLP(prior_rnn, (), 2 * z_dim)
+        self.prior_net = MLP(prior_rnn, (), 2 * self.z_dim)
         self.decoder = MLP(v_dim + z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
 
     def inference(self, p: Recursion) -> None:

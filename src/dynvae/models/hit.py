@@ -152,12 +152,12 @@ class HiTDVAE(DVAE):
         self.w_rnn = Recurrent(x_dim, w_rnn, layers=rnn_layers, direction=w_direction, cell=w_cell, dropout=dropout)
         self.w_encoder = MLP(self.w_rnn.out_features, (), 2 * w_dim)
         self.encoder = Encoder(x_dim + w_dim, *sizes, **options)
-        self.z_encoder = MLP(model_dim, (), 2 * z_dim)
+        self.z_encoder = MLP(model_dim, (), 2 * self.z_dim)
         options |= {"memory_positions": memory_positions, "projection": projection}
         self.decoders = nn.ModuleList(
             Decoder(z_dim + w_dim, x_dim, *sizes, **options) for _ in range(self.decoder_count)
         )
-        self.prior_net = MLP(model_dim, (), 2 * z_dim)
+        self.prior_net = MLP(model_dim, (), 2 * self.z_dim)
         self.decoder = MLP(model_dim, (), x_dim * self.observation.outputs)
         p = Builder(self)
         p(self.w_encoder, p.last(self.w_rnn, p(self.w_rnn, (Read("x", 0, x_dim),))))
@@ -214,7 +214,7 @@ class HiTDVAE(DVAE):
         return shift(x)
 
     def _prior(self, latents: Latents, past: Tensor, caches: Caches) -> Distribution:
-        return gaussian(self.prior_net(self._decode("prior", shift(latents.z), past, latents.w, caches)))
+        return self.prior_of(gaussian(self.prior_net(self._decode("prior", shift(latents.z), past, latents.w, caches))))
 
     def _likelihood(self, latents: Latents, past: Tensor, caches: Caches) -> Distribution:
         return self.observation(self.decoder(self._decode("likelihood", latents.z, past, latents.w, caches)))
@@ -231,7 +231,14 @@ class HiTDVAE(DVAE):
         # The observed stream, x_t-1, is the same in both laws; the latent one, z_t or z_t-1, is not.
         memory = f"memory.{index}" if query == "z" else f"memory.{law}"
         return self.decoders[index](
-            _beside(z, w), x, caches, start, query=query, name=law, memory=memory, residual=self.residual or not last
+            _beside(self.code(z), w),
+            x,
+            caches,
+            start,
+            query=query,
+            name=law,
+            memory=memory,
+            residual=self.residual or not last,
         )
 
     # ---- frame by frame ------------------------------------------------------------------------------------------
@@ -240,7 +247,7 @@ class HiTDVAE(DVAE):
         state = self._start_along(batch, w)
         return self._open(state, state.z.unsqueeze(1), state.x.unsqueeze(1))
 
-    def _start_along(self, batch: int, w: Tensor | None) -> State:
+    def _start_along(self, batch: int, w: Tensor | None, **given: Any) -> State:
         if w is None:
             raise ValueError(f"a {type(self).__name__} generates from a sequence-level latent: give start its w")
         z, x = (self.weight.new_zeros(batch, size) for size in (self.z_dim, self.x_dim))
@@ -254,7 +261,7 @@ class HiTDVAE(DVAE):
 
     def step_prior(self, state: State) -> Distribution:
         assert state.prior is not None, "this state was made for latents that are known"
-        return gaussian(state.prior)
+        return self.prior_of(gaussian(state.prior))
 
     def step_likelihood(self, state: State, z: Tensor) -> tuple[Distribution, State]:
         h, state = self._decode_likelihood(state, z.unsqueeze(1), state.x.unsqueeze(1))

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
+from dynvae.condition import Condition
 from dynvae.dependencies import Dependencies
+from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, Generated, Latents
 from dynvae.models.kalman import (
     Filtered,
@@ -64,7 +66,10 @@ class KVAE(RecursiveDVAE):
         initial_std: of the first state.
         activation: of the hidden layers.
         dropout: in the hidden layers.
-        kwargs: see :class:`~dynvae.models.base.DVAE`.
+        kwargs: see :class:`~dynvae.models.base.DVAE`; the latent is Gaussian, without a dictionary.
+
+    Raises:
+        ConfigError: another latent is asked for.
     """
 
     title: ClassVar[str] = "Kalman variational autoencoder"
@@ -90,6 +95,8 @@ class KVAE(RecursiveDVAE):
         **kwargs: Any,
     ) -> None:
         super().__init__(x_dim, z_dim, **kwargs)
+        if self.degrees is not None or self.dictionary is not None:
+            raise ConfigError("a KVAE's pseudo-observations are Gaussian, as the Kalman filter has it: no other latent")
         options: dict[str, Any] = {"activation": activation, "dropout": dropout}
         self.encoder = MLP(x_dim, encoder_hidden, 2 * z_dim, **options)
         self.decoder = MLP(z_dim, decoder_hidden, x_dim * self.observation.outputs, **options)
@@ -154,11 +161,11 @@ class KVAE(RecursiveDVAE):
         return self.initial_std**2 * torch.eye(size, dtype=self.weight.dtype, device=self.weight.device)
 
     def _sample(
-        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str
+        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str, **given: Any
     ) -> Generated:
         return DVAE._sample(self, n, length, w, generator, feedback)  # the filter runs frame by frame
 
-    def start(self, batch: int, w: Tensor | None = None) -> State:
+    def start(self, batch: int, w: Tensor | None = None, condition: Condition | None = None) -> State:
         state = super().start(batch, w)
         covariance = self._initial_covariance().expand(batch, -1, -1)
         mean = self.weight.new_zeros(batch, covariance.shape[-1])

@@ -18,7 +18,6 @@ from dynvae.distributions import bound_log_variance, diagonal_normal, draw, stan
 from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, ELBO, Generated, Latents, Posterior
 from dynvae.models.pieces import elbo_in_pieces
-from dynvae.models.views import View
 from dynvae.recurrence import Builder, Program, carried, run, run_frame
 from dynvae.recurrence.program import Map, Operation, Read, Sample, Signal
 from dynvae.recurrence.schedule import Stage, schedule
@@ -141,9 +140,9 @@ def _halves(packed: Signal) -> Signal:
 class RecursiveDVAE(DVAE):
     """A member of the family that declares what it computes at each frame, once; executors do the rest.
 
-    A member gives :meth:`inference` and :meth:`generation`, and ``views`` if it sees a condition. From them follow the posterior, prior and likelihood of
-    whole sequences, with all that does not depend on the recursion computed for all frames at once; free running;
-    ancestral sampling; and generation frame by frame.
+    A member gives :meth:`inference` and :meth:`generation`, and ``views`` if it sees a condition. From them follow the
+    posterior, prior and likelihood of whole sequences, with all that does not depend on the recursion computed for all
+    frames at once; free running; ancestral sampling; and generation frame by frame.
     """
 
     declared: Declaration
@@ -221,6 +220,7 @@ class RecursiveDVAE(DVAE):
             return {}
         if condition is None:
             condition = Condition.absent(like, self.condition_dim)
+        condition = condition.to(self.weight)
         return {_VIEW + name: view(condition) for name, view in self.views.items()}
 
     def initial(self, batch: int) -> dict[str, Tensor]:
@@ -464,7 +464,7 @@ class RecursiveDVAE(DVAE):
         frame: int,
     ) -> State:
         for name, view in views.items():
-            nothing = self.views[name.removeprefix(_VIEW)].none()  # type: ignore[operator]
+            nothing = self.views[name.removeprefix(_VIEW)].none(origin)  # type: ignore[operator]
             kept = {**kept, name: view[:, frame] if frame < view.shape[1] else nothing.expand(len(origin), -1)}
         now = run_frame(self.declared.generation, self, kept, before, self.declared.head)
         return State(before, now, origin, views=views, frame=frame)
@@ -492,7 +492,7 @@ def _read_by_the_rest(generation: Recursion, inferred: frozenset[str]) -> frozen
 
 def _head(program: Program, views: Sequence[str]) -> tuple[str, ...]:
     """The variables of a frame that need only the frame before (and w, and the condition)."""
-    head: dict[str, bool] = {name: True for name in ("w", *views)}
+    head: dict[str, bool] = dict.fromkeys(("w", *views), True)
 
     def early(name: str) -> bool:
         if name not in head:

@@ -77,7 +77,7 @@ class RVAE(RecursiveDVAE):
         self.x_rnn = Recurrent(self.x_net.out_features, x_rnn, direction=past_too, **stack)
         self.z_net = MLP(z_dim, z_hidden, **options)
         self.z_rnn = Recurrent(self.z_net.out_features, z_rnn, **stack)
-        self.encoder = MLP(self.x_rnn.out_features + z_rnn, encoder_hidden, 2 * z_dim, **options)
+        self.encoder = MLP(self.x_rnn.out_features + z_rnn, encoder_hidden, 2 * self.z_dim, **options)
         self.latent_net = MLP(z_dim, latent_hidden, **options)
         future_too: Direction = "forward" if causal else "both"
         self.decoder_rnn = Recurrent(self.latent_net.out_features, decoder_rnn, direction=future_too, **stack)

@@ -63,7 +63,7 @@ class STORN(RecursiveDVAE):
         stack: dict[str, Any] = {"layers": rnn_layers, "dropout": dropout}
         self.x_net = MLP(x_dim, x_hidden, **options)
         self.encoder_rnn = Recurrent(self.x_net.out_features, encoder_rnn, **stack)
-        self.encoder = MLP(encoder_rnn, encoder_hidden, 2 * z_dim, **options)
+        self.encoder = MLP(encoder_rnn, encoder_hidden, 2 * self.z_dim, **options)
         self.z_net = MLP(z_dim, z_hidden, **options)
         self.past_net = MLP(x_dim, past_hidden, **options)
         self.decoder_rnn = Recurrent(self.z_net.out_features + self.past_net.out_features, decoder_rnn, **stack)

@@ -42,7 +42,7 @@ class VAE(RecursiveDVAE):
     ) -> None:
         super().__init__(x_dim, z_dim, **kwargs)
         outputs = x_dim * self.observation.outputs
-        self.encoder = MLP(x_dim, hidden, 2 * z_dim, activation=activation, dropout=dropout)
+        self.encoder = MLP(x_dim, hidden, 2 * self.z_dim, activation=activation, dropout=dropout)
         self.decoder = MLP(z_dim, tuple(hidden)[::-1], outputs, activation=activation, dropout=dropout)
 
     def inference(self, p: Recursion) -> None:

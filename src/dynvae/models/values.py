@@ -88,12 +88,15 @@ class ELBO:
         kl: ``(batch, time, z_dim)``, or ``(batch, time, 1)`` where the prior's covariance is full.
         kl_w: ``(batch,)``, or None.
         lengths: ``(batch,)``.
+        prior_log_likelihood: ln p(x_t | ·) of latents z_t that are drawn from their prior along the posterior's path,
+            ``(batch, time)``; it is no part of the bound, and there only where it was asked for.
     """
 
     log_likelihood: Tensor
     kl: Tensor
     kl_w: Tensor | None
     lengths: Tensor
+    prior_log_likelihood: Tensor | None = None
 
     @property
     def total(self) -> Tensor:

@@ -62,8 +62,8 @@ class VRNN(RecursiveDVAE):
         self.z_net = MLP(z_dim, z_hidden, **options)
         x_size, z_size = self.x_net.out_features, self.z_net.out_features
         self.rnn = Recurrent(x_size + z_size, rnn, layers=rnn_layers, dropout=dropout)
-        self.encoder = MLP(x_size + rnn, encoder_hidden, 2 * z_dim, **options)
-        self.prior_net = MLP(rnn, prior_hidden, 2 * z_dim, **options)
+        self.encoder = MLP(x_size + rnn, encoder_hidden, 2 * self.z_dim, **options)
+        self.prior_net = MLP(rnn, prior_hidden, 2 * self.z_dim, **options)
         self.decoder = MLP(z_size + rnn, decoder_hidden, x_dim * self.observation.outputs, **options)
 
     def inference(self, p: Recursion) -> None:

@@ -36,7 +36,8 @@ def construct(name: str, arguments: dict[str, Any], kinds: Mapping[str, Any] = Z
         raise CheckpointError(f"there is no model '{name[:80]}'; {hint}")
     known = [
         parameter.name
-        for kind in (kinds[name], *([DVAE] if issubclass(kinds[name], DVAE) else []))
+        for kind in kinds[name].__mro__
+        if "__init__" in vars(kind) and (kind is kinds[name] or issubclass(kind, DVAE))
         for parameter in list(inspect.signature(kind.__init__).parameters.values())[1:]
         if parameter.kind is not parameter.VAR_KEYWORD
     ]
