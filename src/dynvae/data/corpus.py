@@ -59,10 +59,10 @@ class Corpus:
         splits, and the level below is the speaker; without such names the first level is the speaker. Files that lie
         in no folder have no known speaker.
 
-        **A manifest** is CSV or JSONL with the column ``path``, relative to the manifest's folder (or to the folder
-        above, if it then leads into the manifest's folder); ``split``, ``speaker`` and ``seconds`` are optional, other
-        columns are kept in `Utterance.extra`. ``"list.csv@/data/wsj0"`` names another folder for the paths. No path
-        may lead out of the folder.
+        **A manifest** is CSV or JSONL with the column ``path`` (or ``audio`` in its place), relative to the manifest's
+        folder (or to the folder above, if it then leads into the manifest's folder); ``split``, ``speaker`` and
+        ``seconds`` are optional, other columns are kept in `Utterance.extra`. ``"list.csv@/data/wsj0"`` names another
+        folder for the paths. No path may lead out of the folder.
 
         **Splits** that are missing are made by speaker, about 80/10/10, by the hash of the speaker's name, so that no
         speaker is in two of them. With fewer than three speakers the files are divided instead, with a notice.
@@ -126,7 +126,7 @@ class Corpus:
         utterances: list[Utterance] = []
         lines: dict[Path, int] = {}
         missing: list[str] = []
-        for line, row in read_rows(manifest):
+        for line, row in read_rows(manifest, other="audio"):
             try:
                 path, name = locate(root, row.pop("path"))
                 there = path.is_file()

@@ -102,14 +102,14 @@ class Crops(Dataset[Item]):
         lengths = torch.empty(len(indices), dtype=torch.int64)
         names = []
         for row, index in enumerate(indices):
-            utterance, begin = self._find(index)
+            utterance, begin = self.find(index)
             self.bank.cut(utterance, begin * hop - window // 2, samples[row])
             lengths[row] = min(self.frames, self.bank.frames(utterance) - begin)
             names.append(self.bank.utterances[utterance].name)
         return Waves(torch.from_numpy(samples), lengths, names)
 
-    def _find(self, index: _Index) -> tuple[int, int]:
-        """The utterance of a crop, and the frame where it begins."""
+    def find(self, index: _Index) -> tuple[int, int]:
+        """The utterance of a crop, as its place in `bank`, and the frame where it begins."""
         epoch, item = (self.epoch, index) if isinstance(index, (int, np.integer)) else index
         if not 0 <= item < len(self):
             raise IndexError(item)

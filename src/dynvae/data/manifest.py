@@ -21,7 +21,9 @@ _ROWS_AT_MOST = 5_000_000
 _LINE_AT_MOST = 65_536  # characters
 
 
-def read_rows(path: str | os.PathLike[str], column: str = "path") -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(
+    path: str | os.PathLike[str], column: str = "path", *, other: str | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a manifest, one by one, so that memory does not grow with a file that should not be believed.
 
     A CSV file begins with a line of column names; a JSONL file holds one object a line. Both are UTF-8. Every row has a
@@ -30,6 +32,7 @@ def read_rows(path: str | os.PathLike[str], column: str = "path") -> Iterator[tu
     Args:
         path: a file that ends in ``.csv`` or ``.jsonl``.
         column: what every row must have, if not ``path``.
+        other: what the column may be called instead.
 
     Yields:
         The number of the line, from 1, and the row.
@@ -43,7 +46,7 @@ def read_rows(path: str | os.PathLike[str], column: str = "path") -> Iterator[tu
     reader = _csv if path.suffix.lower() == ".csv" else _jsonl
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for count, (line, row) in enumerate(reader(path, _short_lines(path, file), column)):
+            for count, (line, row) in enumerate(reader(path, _short_lines(path, file), column, other)):
                 if count >= _ROWS_AT_MOST:
                     raise DataError(f"{path}: more than {_ROWS_AT_MOST} rows; cut it into several manifests")
                 if not row.get(column):
@@ -71,9 +74,11 @@ def _short_lines(path: Path, file: Iterable[str]) -> Iterator[str]:
         yield text
 
 
-def _csv(path: Path, lines: Iterator[str], column: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv(path: Path, lines: Iterator[str], column: str, other: str | None) -> Iterator[tuple[int, dict[str, str]]]:
     rows = csv.reader(lines, strict=True)
     columns = [name.strip() for name in next(rows, [])]
+    if column not in columns and other in columns:
+        columns[columns.index(other)] = column
     if column not in columns:
         near = get_close_matches(column, columns, n=1) or [name for name in columns if "path" in name or "file" in name]
         hint = f"; rename {near[0]!r}" if near else ", the first line names the columns"
@@ -88,7 +93,7 @@ def _csv(path: Path, lines: Iterator[str], column: str) -> Iterator[tuple[int, d
         yield rows.line_num, dict(zip(columns, values, strict=True))
 
 
-def _jsonl(path: Path, lines: Iterator[str], column: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _jsonl(path: Path, lines: Iterator[str], column: str, other: str | None) -> Iterator[tuple[int, dict[str, str]]]:
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
@@ -98,6 +103,8 @@ def _jsonl(path: Path, lines: Iterator[str], column: str) -> Iterator[tuple[int,
             raise DataError(f"{path}, line {number}: not a JSON object ({error})") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: not a JSON object")
+        if column not in row and other in row:
+            row[column] = row.pop(other)
         if not isinstance(row.get(column, ""), str):
             raise DataError(f"{path}, line {number}: the {column} is not text")
         yield number, {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in row.items()}
