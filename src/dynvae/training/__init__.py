@@ -9,5 +9,17 @@ from dynvae.training.motion import train_motion
 from dynvae.training.objective import Loss, elbo_loss
 from dynvae.training.run import Outcome, fit
 from dynvae.training.speech import train
+from dynvae.training.trajectories import train_trajectories
 
-__all__ = ["Loss", "Machine", "Outcome", "TrainConfig", "TrainingData", "elbo_loss", "fit", "train", "train_motion"]
+__all__ = [
+    "Loss",
+    "Machine",
+    "Outcome",
+    "TrainConfig",
+    "TrainingData",
+    "elbo_loss",
+    "fit",
+    "train",
+    "train_motion",
+    "train_trajectories",
+]
