@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
-from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood
+from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood, PriorLaw
 from dynvae.models import DVAE, Latents
 from dynvae.nn import time_mask
 
@@ -93,6 +93,8 @@ def seeded(seed: int) -> torch.Generator:
 
 def moments(distribution: Distribution) -> Tensor:
     """All that tells the laws of the family apart: mean and variances (covariances where they are not zero)."""
+    if isinstance(distribution, PriorLaw):
+        return distribution.parameters
     mean = distribution.mean
     if isinstance(distribution, MultivariateNormal):
         return torch.cat([mean, distribution.covariance_matrix.flatten(-2)], -1)

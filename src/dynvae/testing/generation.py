@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
-from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood
+from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood, PriorLaw
 from dynvae.models import DVAE, Latents
 from dynvae.testing.cases import Check, applies_to, assert_equal, ensure, ladder, moments, observations, seeded
 
@@ -155,6 +155,8 @@ def check_sample_follows_the_prior(model: DVAE, generator: torch.Generator) -> N
         if isinstance(prior, MultivariateNormal):
             error = (drawn.latents.z - prior.mean).unsqueeze(-1)
             white = torch.linalg.solve_triangular(prior.scale_tril, error, upper=False).squeeze(-1)
+        elif isinstance(prior, PriorLaw):
+            white = prior.white(drawn.latents.z)
         else:
             white = (drawn.latents.z - prior.mean) / prior.stddev
     tolerance = 6 / n**0.5

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal
 
 from dynvae.dependencies import Dependencies
+from dynvae.distributions import PriorLaw
 from dynvae.models.base import DVAE, Latents
 from dynvae.testing.cases import RELATIVE, rounding
 
@@ -190,6 +191,8 @@ def _parameters(law: Distribution) -> list[Tensor]:
             return _parameters(law.base_dist)
         case MultivariateNormal():
             return [law.loc, law.scale_tril]
+        case PriorLaw():
+            return [law.parameters]
     given = [getattr(law, name) for name in law.arg_constraints if name in vars(law)]
     return given or [law.mean, law.variance]
 
