@@ -109,6 +109,11 @@ class MLP(nn.Module):
             nn.init.xavier_uniform_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
 
+    @property
+    def first(self) -> nn.Parameter:
+        """The weight of the first layer."""
+        return cast(nn.Parameter, self._linears()[0].weight)
+
     def _linears(self) -> list[nn.Linear]:
         return cast(list[nn.Linear], list(self.layers))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dynvae.audio import FrontEnd, Preparation
+from dynvae.condition import Condition
 
 
 class Item(NamedTuple):
@@ -40,6 +41,7 @@ class Batch(NamedTuple):
     x: Tensor  # (batch, time, bins); zeros behind each length
     lengths: Tensor  # (batch,), int64
     names: list[str]
+    condition: Condition | None = None  # what is known beside x, absent behind each length
 
 
 class Waves(NamedTuple):
@@ -48,10 +50,11 @@ class Waves(NamedTuple):
     samples: Tensor  # (batch, samples), float32, from half a window before the first frame's centre on
     lengths: Tensor  # (batch,), int64; in frames
     names: list[str]
+    condition: Condition | None = None  # on the frames
 
     def power(self, front_end: FrontEnd) -> Batch:
         """The batch of power spectra, made where the samples are."""
-        return Batch(spectra(self.samples, self.lengths, front_end), self.lengths, self.names)
+        return Batch(spectra(self.samples, self.lengths, front_end), self.lengths, self.names, self.condition)
 
 
 def spectra(samples: Tensor, lengths: Tensor | None, front_end: FrontEnd) -> Tensor:

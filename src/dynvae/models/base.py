@@ -347,11 +347,24 @@ class DVAE(nn.Module, ABC):
             )
         layers[-1].bias.copy_(packed)
 
+    def sound_path(self) -> list[tuple[nn.Parameter, slice]]:
+        """The weights, and of which columns, that lead from the observations to the latents and back.
+
+        Raises:
+            ConfigError: there are no others, that see a condition.
+        """
+        raise ConfigError(f"a {type(self).__name__} has no weights apart that see a condition; freeze none")
+
+    @property
+    def noise_dim(self) -> int:
+        """How many standard normal numbers make a latent frame."""
+        return self.z_dim
+
     def draw_noise(self, batch: int, time: int, generator: torch.Generator | None = None) -> Latents:
         """Standard normal noise for :meth:`posterior`."""
         options: dict[str, Any] = {"dtype": self.weight.dtype, "device": self.weight.device, "generator": generator}
         w = torch.randn(batch, self.w_dim, **options) if self.w_dim else None
-        return Latents(torch.randn(batch, time, self.z_dim, **options), w)
+        return Latents(torch.randn(batch, time, self.noise_dim, **options), w)
 
     def fed_back(self, latents: Latents, x: Tensor, condition: Condition | None = None) -> Tensor:
         """The past frames of generation mode: the model's own means along these latents, without gradient.
@@ -411,13 +424,10 @@ class DVAE(nn.Module, ABC):
         if posterior.w is not None and posterior.latents.w is not None:
             kl_w = kl_per_dimension(posterior.w, standard_normal(posterior.latents.w)).sum(-1)
         if samples > 1:
-            log_likelihood, kl, kl_w, from_prior = (
-                None if term is None else term.unflatten(0, (-1, samples)).mean(1)
-                for term in (log_likelihood, kl, kl_w, from_prior)
-            )
+            log_likelihood, kl = (term.unflatten(0, (-1, samples)).mean(1) for term in (log_likelihood, kl))
+            kl_w = None if kl_w is None else kl_w.unflatten(0, (-1, samples)).mean(1)
+            from_prior = None if from_prior is None else from_prior.unflatten(0, (-1, samples)).mean(1)
             lengths = lengths[::samples]
-            assert log_likelihood is not None
-            assert kl is not None
         return ELBO(log_likelihood, kl, kl_w, lengths, from_prior)
 
     def iwae(
@@ -491,7 +501,7 @@ class DVAE(nn.Module, ABC):
         if latents == "sample":
             return self.draw_noise(batch, time, generator) if noise is None else noise
         w = self.weight.new_zeros(batch, self.w_dim) if self.w_dim else None
-        return Latents(self.weight.new_zeros(batch, time, self.z_dim), w)
+        return Latents(self.weight.new_zeros(batch, time, self.noise_dim), w)
 
     def step(
         self, state: Any, *, z: Tensor | None = None, x: Tensor | None = None, generator: torch.Generator | None = None
@@ -549,9 +559,9 @@ class DVAE(nn.Module, ABC):
         w: Tensor | None,
         generator: torch.Generator | None,
         feedback: str,
-        **given: Any,
+        condition: Condition | None = None,
     ) -> Generated:
-        state = self.start(n, w, **given)
+        state = self.start(n, w, **beside(condition))
         if not self.causal:
             return self._sample_all_at_once(state, n, length, w, generator, feedback)
         x, mean, z = self._sample_on(state, length, generator, feedback)
@@ -671,14 +681,19 @@ class DVAE(nn.Module, ABC):
         return x, lengths, lengths if ragged else None, valid
 
     def _fed_back(
-        self, latents: Latents, x: Tensor, free_running: float, generator: torch.Generator | None, **given: Any
+        self,
+        latents: Latents,
+        x: Tensor,
+        free_running: float,
+        generator: torch.Generator | None,
+        condition: Condition | None = None,
     ) -> Tensor:
         """The frames that prior and likelihood see as past: the true ones, or with some probability the own means."""
         if free_running == 0 or not self.autoregressive:
             return x
         own = self._own_frames(x, free_running, generator) if free_running < 1 else None
         with torch.no_grad():
-            state = self._start_along(x.shape[0], latents.w, **given)
+            state = self._start_along(x.shape[0], latents.w, **beside(condition))
             past = []
             for t in range(x.shape[1]):
                 z = latents.z[:, t]
@@ -708,13 +723,18 @@ class DVAE(nn.Module, ABC):
         shape = (*x.shape[:2], self.condition_dim)
         if condition.features.shape != shape:
             raise ValueError(f"the condition of these frames is {shape}, not {tuple(condition.features.shape)}")
-        return {"condition": condition.repeated(samples)}
+        return beside(condition.repeated(samples))
 
     @staticmethod
     def _own_frames(x: Tensor, free_running: float, generator: torch.Generator | None) -> Tensor:
         """Where the own mean is fed back, ``(batch, time, 1)``: each frame with this probability."""
         uniform = torch.rand(x.shape[:2], generator=generator, device=x.device, dtype=x.dtype)
         return (uniform < free_running).unsqueeze(-1)
+
+
+def beside(condition: Condition | None) -> dict[str, Any]:
+    """What the methods of a member are called with beside: nothing, so that not all have to know the word, or this."""
+    return {} if condition is None else {"condition": condition}
 
 
 def _check_feedback(feedback: str) -> None:

@@ -115,6 +115,18 @@ class CVAE(RecursiveDVAE):
         v = [view(p, self, "decoder")] if self.conditional_decoder else []
         p.likelihood(p(self.decoder, p(self.z_net, p.z), *v))
 
+    def sound_path(self) -> list[tuple[nn.Parameter, slice]]:
+        """See the base class. The decoder's output layers, which serve both, are left out."""
+        if "x" not in self.encoder_sees:
+            return super().sound_path()
+        heads = self.encoder.layers[1:].parameters()
+        whole = [*self.x_net.parameters(), *self.z_net.parameters(), *heads]
+        return [
+            *((weight, slice(None)) for weight in whole),
+            (self.encoder.first, slice(self.x_net.out_features)),
+            (self.decoder.first, slice(self.z_net.out_features)),
+        ]
+
 
 def seen_by(
     seeing: Mapping[str, bool], views: Views, size: int, hidden: Sequence[int], **options: Any

@@ -174,6 +174,16 @@ class AVDKF(DKF):
         known = self.decoder_net.out_features
         self.decoder = MLP(known + size, (known,), x_dim * self.observation.outputs, **options)
 
+    def sound_path(self) -> list[tuple[nn.Parameter, slice]]:
+        """See the base class. The decoder's output layers, which serve both, are left out."""
+        parts = (self.x_net, self.x_rnn, self.z_net, self.encoder, self.transition, self.decoder_net)
+        return [
+            *((weight, slice(None)) for part in parts for weight in part.parameters()),
+            (self.x_fusion.first, slice(self.x_net.out_features)),
+            (self.z_fusion.first, slice(self.z_dim)),
+            (self.decoder.first, slice(self.decoder_net.out_features)),
+        ]
+
     def heard(self, p: Recursion) -> Signal:
         return p(self.x_fusion, super().heard(p), view(p, self, "encoder"))
 

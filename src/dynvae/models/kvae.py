@@ -161,7 +161,13 @@ class KVAE(RecursiveDVAE):
         return self.initial_std**2 * torch.eye(size, dtype=self.weight.dtype, device=self.weight.device)
 
     def _sample(
-        self, n: int, length: int, w: Tensor | None, generator: torch.Generator | None, feedback: str, **given: Any
+        self,
+        n: int,
+        length: int,
+        w: Tensor | None,
+        generator: torch.Generator | None,
+        feedback: str,
+        condition: Condition | None = None,
     ) -> Generated:
         return DVAE._sample(self, n, length, w, generator, feedback)  # the filter runs frame by frame
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
 from dynvae.condition import Condition
-from dynvae.distributions import bound_log_variance, diagonal_normal, draw, standard_normal
+from dynvae.distributions import PriorLaw, bound_log_variance, diagonal_normal, draw, standard_normal
 from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, ELBO, Generated, Latents, Posterior
 from dynvae.models.pieces import elbo_in_pieces
@@ -410,19 +410,23 @@ class RecursiveDVAE(DVAE):
         feedback: str,
         condition: Condition | None = None,
     ) -> Generated:
-        given = {} if condition is None else {"condition": condition}
         if feedback == "sample" and self.causal:
-            return super()._sample(n, length, w, generator, feedback, **given)
+            return super()._sample(n, length, w, generator, feedback, condition)
         noise = self.draw_noise(n, length, generator).z
-        if self.degrees is not None:
-            noise = draw(self.prior_of(standard_normal(noise)), generator)
+        unit = self.prior_of(standard_normal(noise[..., : self.z_dim]))
+        if isinstance(unit, PriorLaw):
+            noise = draw(unit, generator)
         known = {"noise.z" if "prior" in self.declared.laws else "z": noise} | self._scale(n)
         known |= self._seen(condition, noise)
         if w is not None:
             known["w"] = w
         values = run(self.declared.free, self, known, {"mean", "z"}, initial=self.initial(n))
         mean, latents = values["mean"], Latents(values["z"], w)
-        x = mean if feedback == "mean" else draw(self.likelihood(latents, torch.zeros_like(mean), **given), generator)
+        x = (
+            mean
+            if feedback == "mean"
+            else draw(self.likelihood(latents, torch.zeros_like(mean), condition=condition), generator)
+        )
         return Generated(x, mean, latents)
 
     def _scale(self, batch: int) -> dict[str, Tensor]:

@@ -35,6 +35,10 @@ class TrainConfig:
         kl_warmup: length of the KL warm-up that follows, in epochs; 0 has none.
         kl_cycles: number of cycles of the cyclical warm-up.
         free_bits: nats per frame and latent dimension that cost nothing.
+        alpha: part of the objective in which latents from the prior are decoded, so that a prior that sees lips learns
+            from them; 0 is the ELBO. Published: 0.1 for the AV-CVAE, 0.01 for the AV-DKF.
+        freeze_sound: probability that a step leaves the weights between sound and latents as they are, so that only
+            what sees the condition learns. Published: 0.2.
         free_running: scheduled sampling: the final probability that a past frame is the model's own (autoregressive
             models; 0 is teacher forcing, 1 is generation mode). Validation uses this final value throughout.
         free_running_start: epoch in which that probability begins to rise from 0.
@@ -76,6 +80,8 @@ class TrainConfig:
     kl_warmup: float = 0.0
     kl_cycles: int = 4
     free_bits: float = 0.0
+    alpha: float = 0.0
+    freeze_sound: float = 0.0
     free_running: float = 0.0
     free_running_start: float = 0.0
     free_running_end: float = 0.0
@@ -103,6 +109,8 @@ class TrainConfig:
         for name in natural:
             _demand(getattr(self, name) >= 0, name, "must not be negative", getattr(self, name))
         _demand(0 <= self.free_running <= 1, "free_running", "is a probability", self.free_running)
+        _demand(0 <= self.alpha < 1, "alpha", "must lie in [0, 1)", self.alpha)
+        _demand(0 <= self.freeze_sound <= 1, "freeze_sound", "is a probability", self.freeze_sound)
         _demand(0 <= self.lr_floor <= 1, "lr_floor", "is a part of lr, from 0 to 1", self.lr_floor)
         _demand(0 <= self.ema < 1, "ema", "must lie in [0, 1)", self.ema)
         _demand(self.free_running_end >= self.free_running_start, "free_running_end", "lies before its start",

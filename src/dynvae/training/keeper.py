@@ -191,6 +191,8 @@ class Keeper(pl.Callback):
             row |= {"train_kl_w": kl_w / frames, "valid_kl_w": verdict.kl_w}
         if verdict.generation is not None:
             row["valid_elbo_generation"] = verdict.generation
+        if verdict.from_prior is not None:
+            row["valid_log_likelihood_from_prior"] = verdict.from_prior
         row |= {
             "best": int(improved),
             "kl_weight": module.settings.kl_weight(epoch),

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dynvae.audio import FrontEnd
+from dynvae.condition import Condition
 from dynvae.data import Waves, spectra
 from dynvae.errors import ConfigError, DynvaeError
 from dynvae.models.base import DVAE, ELBO, Latents
@@ -37,8 +38,10 @@ class Verdict(NamedTuple):
     """A validation under the final objective, in nats per frame.
 
     Attributes:
-        objective: log-likelihood - β KL, which chooses the best weights.
+        objective: log-likelihood - β KL, which chooses the best weights; of it 1 - α, where there is an α, and α of the
+            log-likelihood from the prior.
         elbo: log-likelihood - KL.
+        from_prior: the log-likelihood of latents from the prior, where there is an α; else None.
         generation: the ELBO in generation mode, where scheduled sampling is on and does not end there; else None.
     """
 
@@ -48,6 +51,11 @@ class Verdict(NamedTuple):
     kl: float
     kl_w: float
     generation: float | None
+    from_prior: float | None = None
+
+
+Ready = tuple[Tensor, Tensor | None, Condition | None]
+"""A batch on its device: observations, lengths if they differ, and the condition if the model sees one."""
 
 
 class Training(pl.LightningModule):
@@ -62,7 +70,8 @@ class Training(pl.LightningModule):
     tally: Tensor
     """Sums since the last validation: log-likelihood, KL of z, KL of w, frames; norm of the gradient, steps."""
     judged: Tensor
-    """Sums of a validation: log-likelihood, KL of z, KL of w, frames; ELBO in generation mode."""
+    """Sums of a validation: log-likelihood, KL of z, KL of w, frames; ELBO in generation mode; log-likelihood from the
+    prior."""
     first_bad: Tensor
     """The first step in which a number was not finite; -1 if there is none."""
 
@@ -79,7 +88,7 @@ class Training(pl.LightningModule):
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
             self.average.requires_grad_(False)  # so that neither optimizer nor DDP takes its weights for parameters
         self.register_buffer("tally", torch.zeros(6, dtype=torch.float64), persistent=False)
-        self.register_buffer("judged", torch.zeros(5, dtype=torch.float64), persistent=False)
+        self.register_buffer("judged", torch.zeros(6, dtype=torch.float64), persistent=False)
         self.register_buffer("first_bad", torch.tensor(-1), persistent=False)
         self._optimizer_state: dict[str, Any] | None = None
 
@@ -109,21 +118,20 @@ class Training(pl.LightningModule):
             self._optimizer_state = None
         return optimizer
 
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor | None]:
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Ready:
         """Keep what the device needs. Full crops have no lengths, which spares the model its masks."""
         if isinstance(batch, Waves):
             front_end = self._front_end
             x, time = batch.samples, front_end.frames(batch.samples.shape[1] - front_end.window_length)
         else:
             x, time = batch.x, batch.x.shape[1]
-        return x, None if int(batch.lengths.min()) == time else batch.lengths
+        condition = getattr(batch, "condition", None) if self.model.condition_dim else None
+        return x, None if int(batch.lengths.min()) == time else batch.lengths, condition
 
-    def on_after_batch_transfer(
-        self, batch: tuple[Tensor, Tensor | None], dataloader_idx: int
-    ) -> tuple[Tensor, Tensor | None]:
+    def on_after_batch_transfer(self, batch: Ready, dataloader_idx: int) -> Ready:
         """Make spectra ``(batch, time, bins)`` of samples ``(batch, samples)``, on the device that they are on."""
-        x, lengths = batch
-        return (spectra(x, lengths, self._front_end) if x.dim() == 2 else x), lengths
+        x, lengths, condition = batch
+        return (spectra(x, lengths, self._front_end) if x.dim() == 2 else x), lengths, condition
 
     @property
     def _front_end(self) -> FrontEnd:
@@ -132,19 +140,29 @@ class Training(pl.LightningModule):
             raise ConfigError("the data are sound, and the model has no front end for it; set model.front_end")
         return front_end
 
-    def training_step(self, batch: tuple[Tensor, Tensor | None], index: int) -> Tensor:
-        x, lengths = batch
+    def training_step(self, batch: Ready, index: int) -> Tensor:
+        x, lengths, condition = batch
         settings, step, world = self.settings, self.step, self.trainer.world_size
         epoch = self.plan.epoch(step)
         torch.manual_seed(stream_seed(settings.seed, "dropout", step, self.global_rank))
         generator = seeded(self.device, settings.seed, "noise", step)
         noise = self._noise(x, generator)
         free_running = settings.free_running_at(epoch)
-        cut = {"truncate": settings.truncate} if settings.truncate else {}  # not every model takes it
+        options: dict[str, Any] = {}  # which not every model takes
+        if settings.truncate:
+            options["truncate"] = settings.truncate
+        if condition is not None:
+            options["condition"] = condition
+        if settings.alpha:
+            options["prior_noise"] = self._noise(x, seeded(self.device, settings.seed, "prior noise", step)).z
         with executor(settings.executor, gemm_dtype=settings.gemm_dtype, segment=settings.segment):
-            elbo = self.model.elbo(x, lengths, noise=noise, generator=generator, free_running=free_running, **cut)
+            elbo = self.model.elbo(x, lengths, noise=noise, generator=generator, free_running=free_running, **options)
         loss = elbo_loss(
-            elbo, kl_weight=settings.beta * settings.kl_weight(epoch), free_bits=settings.free_bits, total=self._total
+            elbo,
+            kl_weight=settings.beta * settings.kl_weight(epoch),
+            free_bits=settings.free_bits,
+            alpha=settings.alpha,
+            total=self._total,
         )
         self._notice(loss.value.detach())
         self.tally[:4] += loss.sums
@@ -170,6 +188,9 @@ class Training(pl.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *unused: Any, **ignored: Any) -> None:
         """Clip the norm, and note it: a step with a bad one must not reach the weights."""
+        for weight, columns in self._frozen:
+            if weight.grad is not None:
+                weight.grad[..., columns] = 0
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         if self.trainer.precision != "16-mixed":  # there, an infinite gradient only lowers the loss scale
@@ -200,46 +221,65 @@ class Training(pl.LightningModule):
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         for group in optimizer.param_groups:
             group["lr"] = self.settings.lr_at(self.step, self.plan.total_steps)
+        kept = [weight.detach()[..., columns].clone() for weight, columns in self._frozen]
         optimizer.step(closure=optimizer_closure)
+        with torch.no_grad():
+            for (weight, columns), before in zip(self._frozen, kept, strict=True):
+                weight[..., columns] = before  # which momentum would have moved
         self.step += 1
         if self.average is not None:
             self.average.update_parameters(self.model)
+
+    @property
+    def _frozen(self) -> list[tuple[torch.nn.Parameter, slice]]:
+        """The weights, or columns of them, that this step leaves as they are."""
+        p = self.settings.freeze_sound
+        if not p:
+            return []
+        drawn = torch.rand((), generator=seeded("cpu", self.settings.seed, "freeze", self.step))
+        return self.model.sound_path() if float(drawn) < p else []
 
     # ---- validation ------------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
         self.judged.zero_()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor | None], index: int) -> None:
+    def validation_step(self, batch: Ready, index: int) -> None:
         model = self.best_model
         final = self.settings.free_running if model.autoregressive else 0.0
         elbo = self._validation_elbo(model, batch, index, final)
-        self.judged[:4] += elbo_loss(elbo).sums
+        loss = elbo_loss(elbo)
+        self.judged[:4] += loss.sums
+        self.judged[5] += loss.from_prior
         if 0 < final < 1:
             self.judged[4] += self._validation_elbo(model, batch, index, 1.0).total.sum()
 
-    def _validation_elbo(
-        self, model: DVAE, batch: tuple[Tensor, Tensor | None], index: int, free_running: float
-    ) -> ELBO:
+    def _validation_elbo(self, model: DVAE, batch: Ready, index: int, free_running: float) -> ELBO:
         """With the same noise each time, so that validations compare."""
         number = index * self.trainer.world_size + self.global_rank
         generator = seeded(self.device, self.settings.seed, "validation", number)
+        x, lengths, condition = batch
+        options: dict[str, Any] = {} if condition is None else {"condition": condition}
+        if self.settings.alpha:
+            prior = seeded(self.device, self.settings.seed, "validation of the prior", number)
+            options["prior_noise"] = model.draw_noise(x.shape[0], x.shape[1], prior).z
         with executor(self.settings.executor):
-            return model.elbo(*batch, generator=generator, free_running=free_running)
+            return model.elbo(x, lengths, generator=generator, free_running=free_running, **options)
 
     def verdict(self) -> Verdict:
         """What the validation found, over all processes."""
-        log_likelihood, kl, kl_w, frames, generation = self._total(self.judged).tolist()
-        log_likelihood, kl, kl_w, generation = (v / frames for v in (log_likelihood, kl, kl_w, generation))
-        divergence = kl + kl_w
+        log_likelihood, kl, kl_w, frames, *rest = self._total(self.judged).tolist()
+        log_likelihood, kl, kl_w, generation, from_prior = (v / frames for v in (log_likelihood, kl, kl_w, *rest))
+        divergence, alpha = kl + kl_w, self.settings.alpha
         mixed = 0 < self.settings.free_running < 1 and self.model.autoregressive
         return Verdict(
-            objective=log_likelihood - self.settings.beta * divergence,
+            objective=(1 - alpha) * (log_likelihood - self.settings.beta * divergence) + alpha * from_prior,
             elbo=log_likelihood - divergence,
             log_likelihood=log_likelihood,
             kl=kl,
             kl_w=kl_w,
             generation=generation if mixed else None,
+            from_prior=from_prior if alpha else None,
         )
 
     # ---- state -----------------------------------------------------------------------------------------------------

@@ -26,10 +26,13 @@ class Loss(NamedTuple):
         value: scalar with gradient, nats per frame; the values of all processes add up to the loss of the whole batch.
         sums: ``(4,)`` float64 without gradient, over this process's part of the batch: log-likelihood, KL of z and
             KL of w in nats, and the number of valid frames.
+        from_prior: the sum of the log-likelihoods of latents from the prior, float64 without gradient; zero if there
+            are none.
     """
 
     value: Tensor
     sums: Tensor
+    from_prior: Tensor
 
 
 def elbo_loss(
@@ -37,11 +40,15 @@ def elbo_loss(
     *,
     kl_weight: float = 1.0,
     free_bits: float = 0.0,
+    alpha: float = 0.0,
     total: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> Loss:
     r"""The negative weighted ELBO, averaged over the valid frames of the batch.
 
-    .. math:: -\frac1N \Big( \sum \ln p(x_t|\cdot) - \beta \big[ \sum_j N \max(\lambda, KL_j / N) + KL_w \big] \Big)
+    .. math::
+        -\frac1N \Big( (1 - \alpha) \Big[ \sum \ln p(x_t|\cdot)
+        - \beta \big[ \sum_j N \max(\lambda, KL_j / N) + KL_w \big] \Big]
+        + \alpha \sum \mathbb E_{p(z_t | \cdot)} \ln p(x_t|\cdot) \Big)
 
     where N is the number of valid frames and KL_j the sum of the divergences of latent dimension j (free bits:
     Kingma et al., 2016, eq. 15, with every dimension a group of its own). Free bits leave the sequence-level w alone.
@@ -50,6 +57,9 @@ def elbo_loss(
         elbo: the terms of the bound.
         kl_weight: β times the weight of the warm-up.
         free_bits: λ, nats per frame and latent dimension that cost nothing.
+        alpha: α, the part of the objective that decodes latents from the *prior* (Sadeghi et al., 2020), so that a
+            conditional prior has to learn what the condition tells. The bound must have been asked for them. Some
+            published code calls 1 - α its alpha or beta.
         total: the sum of a tensor over all processes that share the batch. The identity for one process.
     """
     local_frames = elbo.lengths.sum()
@@ -67,9 +77,13 @@ def elbo_loss(
         divergence = divergence + kl_w.sum()
     log_likelihood = elbo.log_likelihood.sum()
     value = (kl_weight * divergence - log_likelihood) / frames
+    from_prior = log_likelihood.new_zeros(())
+    if elbo.prior_log_likelihood is not None:
+        from_prior = elbo.prior_log_likelihood.sum()
+        value = (1 - alpha) * value - alpha * from_prior / frames
     w = log_likelihood.new_zeros(()) if kl_w is None else kl_w.sum()
     sums = torch.stack([log_likelihood, kl.sum(), w, local_frames.to(w)]).detach().double()
-    return Loss(value, sums)
+    return Loss(value, sums, from_prior.detach().double())
 
 
 def linear(epoch: float, duration: float) -> float:
