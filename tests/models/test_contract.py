@@ -17,6 +17,8 @@ from dynvae.models import DVAE, PRESETS, SRNN
 from dynvae.recurrence import choice, compiled
 from dynvae.testing import CHECKS, LinearGaussianDVAE, check_dvae, parametrize_checks, run_check
 
+STATIC = ("vae", "sdm-vae", "vsc", "v-vae", "av-vae", "av-cvae")
+"""Models without a recursion."""
 NAMES = [check.__name__ for check in CHECKS]
 
 # What another likelihood or another view of the input can break: the networks and their recursions stay the same.
@@ -81,7 +83,7 @@ def test_without_hidden_layers(name: str) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_dropout(name: str) -> None:
-    layers = {} if name in ("vae", "kvae") else {"rnn_layers": 2}
+    layers = {} if name in (*STATIC, "kvae") else {"rnn_layers": 2}
     checks = ["check_dropout", "check_no_state_is_kept", "check_step_equals_parallel", "check_posterior_along_a_path"]
     check_dvae(small(name, dropout=0.4, **layers), checks)
 
@@ -141,7 +143,7 @@ ON_COMPILED = {
 def test_the_compiled_executor(compiled_runs: Counter[str], case: str) -> None:
     name, changes, checks = ON_COMPILED[case]
     check_dvae(small(name, **changes), checks, dtype=torch.float32)
-    recursive = name != "vae"
+    recursive = name not in STATIC
     assert (compiled_runs["program_forward"] > 0) is recursive
     assert (compiled_runs["program_backward"] > 0) is recursive
 

@@ -16,6 +16,7 @@ __all__ = [
     "STORN",
     "VAE",
     "VRNN",
+    "VSC",
     "ZOO",
     "Condition",
     "Continued",
@@ -46,16 +47,20 @@ from dynvae.models.srnn import SRNN
 from dynvae.models.storn import STORN
 from dynvae.models.vae import VAE
 from dynvae.models.vrnn import VRNN
+from dynvae.models.vsc import VSC
 
 ZOO: dict[str, type[DVAE]] = {
     "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE,
     "hit": HiTDVAE, "light": LigHTDVAE, "av-cvae": CVAE, "av-dkf": AVDKF,
+    "vsc": VSC,
 }  # fmt: skip
 """The classes by name: the only ones that a configuration file can name."""
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in ZOO},
     "rvae-causal": ("rvae", {"causal": True}),
+    "sdm-vae": ("vae", {"latent": "sparse"}),
+    "sdm-srnn": ("srnn", {"latent": "sparse"}),
     "v-vae": ("av-cvae", {"encoder": "v", "conditional_prior": False, "conditional_decoder": False}),
     "av-vae": ("av-cvae", {"conditional_prior": False}),
     "light-reported": ("light", {"projection": True}),

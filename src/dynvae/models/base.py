@@ -77,7 +77,8 @@ class DVAE(nn.Module, ABC):
         input_transform: what the networks see of a frame, in the encoder and of the past: ``"raw"`` (as published);
             of power spectra ``"log"``, ln(x + 1e-10) / 10, or ``"root"``, (x + 1e-10)^½; or ``"standardise"``, each
             feature less its mean, in its deviations (see :meth:`standardise`).
-        dictionary: ``"identity"`` (z = a), ``"dct"`` or ``"learned"`` (see :class:`~dynvae.models.structures.Dictionary`).
+        dictionary: ``"identity"`` (z = a), ``"dct"`` or ``"learned"``
+            (see :class:`~dynvae.models.structures.Dictionary`).
         atoms: size of a, the number of atoms; 0 is ``z_dim``.
         latent: law of a under the prior: ``"gaussian"``, or ``"sparse"`` (:class:`~dynvae.models.structures.SparseLaw`,
             a Student t in the place of the Gaussian).

@@ -143,7 +143,7 @@ def find_dependencies(
     # Between 0.1 and 1: powers, intensities and real vectors alike.
     x = 0.1 + 0.9 * torch.rand(batch, time, model.x_dim, generator=generator, dtype=dtype)
     path = Latents(noise(batch, time, model.z_dim), noise(batch, model.w_dim) if model.w_dim else None)
-    _check_path(model, x, path)
+    _check_path(model, x, model.draw_noise(batch, time, generator))
     variables = {dependencies.latent: path.z, "x": x}
     if path.w is not None and dependencies.sequence_latent is not None:
         variables[dependencies.sequence_latent] = path.w
