@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 OPTIONAL = {"lightning", "matplotlib", "pesq", "pystoi", "torchmetrics", "huggingface_hub", "espeakng_loader",
-            "tensorboard", "scipy", "pandas", "ray"}  # fmt: skip
+            "tensorboard", "scipy", "pandas", "ray", "av", "cv2"}  # fmt: skip
 REPORT = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 
 
@@ -27,7 +27,7 @@ def test_the_package_itself_imports_nothing_but_the_standard_library(tmp_path: P
     assert {name.partition(".")[0] for name in new} <= {"dynvae", *sys.stdlib_module_names}
 
 
-ROOMS = ["models", "testing", "audio", "data", "metrics", "training", "evaluation", "pretrained", "report",
+ROOMS = ["models", "testing", "audio", "video", "data", "metrics", "training", "evaluation", "pretrained", "report",
          "benchmark", "work"]  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class Condition(NamedTuple):
         """Those from ``start`` to before ``stop``."""
         return Condition(self.features[:, start:stop], self.present[:, start:stop])
 
-    def to(self, like: Tensor) -> Condition:
+    def like(self, other: Tensor) -> Condition:
         """In the type and place of a tensor."""
-        return Condition(self.features.to(like), self.present.to(like.device))
+        # Not called "to": Lightning would take the whole for a tensor.
+        return Condition(self.features.to(other), self.present.to(other.device))

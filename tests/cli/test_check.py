@@ -12,7 +12,7 @@ import soundfile
 from dynvae.audio import write_audio
 from dynvae.cli import main
 from dynvae.data import Corpus
-from dynvae.data.scan import NOTES, PROBLEMS, scan
+from dynvae.data.scan import SOUND_NOTES, SOUND_PROBLEMS, scan
 
 
 def noise(samples: int = 8000, seed: int = 0) -> np.ndarray:
@@ -75,8 +75,8 @@ def test_every_trouble_is_found(bad: Path, capsys: pytest.CaptureFixture[str], w
         found.setdefault(Path(finding["file"]).name, set()).add(finding["kind"])
         assert "\n" not in finding["detail"]
     assert found == EXPECTED
-    assert {f["kind"] for f in result["problems"]} <= set(PROBLEMS)
-    assert {f["kind"] for f in result["notes"]} == set(NOTES)
+    assert {f["kind"] for f in result["problems"]} <= set(SOUND_PROBLEMS)
+    assert {f["kind"] for f in result["notes"]} == set(SOUND_NOTES)
     details = {Path(f["file"]).name: f["detail"] for f in result["problems"]}
     assert details["nan.wav"] == "2 samples are NaN or infinite, the first at index 7"
     assert details["copy.flac"] == "the same samples as a/1.wav"

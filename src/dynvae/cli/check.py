@@ -7,17 +7,23 @@ __all__ = ["run"]
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from dynvae.cli.parsing import make_parser
-from dynvae.data import Corpus
+from dynvae.data import Corpus, Utterance
+from dynvae.data.corpus import sound_files
 from dynvae.data.scan import NOTES, PROBLEMS, Scan, scan
+from dynvae.data.scan_lips import has_lips, scan_lips
 from dynvae.errors import ConfigError
+from dynvae.video import VIDEO_SUFFIXES
 
 _DESCRIPTION = """Look at every file of a data set: readable, whole, finite, not silent, not clipped, not twice there.
+Where there are lips or videos with the sound: readable, a face in sight, as long as the sound, moving, upright. Videos
+can also be checked alone, a file or a folder of them.
 
 Exit code 0: nothing that must be mended; 1: problems were found; 2: the data set cannot be opened at all."""
 _SHOWN = 5  # files of each kind
@@ -26,7 +32,8 @@ _SHOWN = 5  # files of each kind
 def run(arguments: list[str]) -> int:
     """Scan a data set, tell what was found, and return 0 when nothing must be mended, else 1."""
     parser = make_parser("check", _DESCRIPTION)
-    parser.add_argument("data", type=str, help="folder of sound files, manifest (.csv, .jsonl), or builtin")
+    parser.add_argument("data", type=str, help="folder of sound files or videos, manifest (.csv, .jsonl), a video, or "
+                        "builtin")  # fmt: skip
     parser.add_argument("--rate", type=int, default=16000, help="sampling rate that the model wants, in Hz")
     parser.add_argument("--workers", type=int, default=2, help="files examined at once")
     parser.add_argument("--strict", action="store_true", help="count notes (rate, channels, offset) as problems")
@@ -34,18 +41,33 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.rate < 1 or options.workers < 1:
         raise ConfigError("--rate and --workers are positive")
-    corpus = Corpus.open(options.data)
+    corpus, sounds = _open(options.data)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=options.json or not console.is_terminal) as progress:
         task = progress.add_task("checking", total=len(corpus))
-        result = scan(corpus, options.rate, window_length=options.rate * 64 // 1000, workers=options.workers,
-                      progress=lambda done, _: progress.update(task, completed=done))  # fmt: skip
+        result = Scan(len(corpus), splits=corpus.splits, speakers=len(corpus.speakers))
+        if sounds:
+            result = scan(corpus, options.rate, window_length=options.rate * 64 // 1000, workers=options.workers,
+                          progress=lambda done, _: progress.update(task, completed=done))  # fmt: skip
+        if not sounds or has_lips(corpus):
+            task = progress.add_task("looking", total=len(corpus))
+            scan_lips(corpus, result, lambda done, _: progress.update(task, completed=done))
     if options.json:
         json.dump(result.to_dict(), sys.stdout, indent=2, ensure_ascii=True)
         print()
     else:
         _print(result)
     return int(bool(result.findings if options.strict else result.of(PROBLEMS)))
+
+
+def _open(source: str) -> tuple[Corpus, bool]:
+    """The data set, and whether its files are sound; otherwise they are videos."""
+    path = Path(source)
+    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        return Corpus(path.parent, [Utterance(path.absolute(), path.name, "", "")]), False
+    if path.is_dir() and not any(path.glob("manifest.*")) and next(sound_files(path), None) is None:
+        return Corpus.from_folder(path, VIDEO_SUFFIXES), False
+    return Corpus.open(source), True
 
 
 def _print(result: Scan) -> None:

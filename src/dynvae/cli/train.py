@@ -13,6 +13,7 @@ import yaml
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.cli.parsing import Parser, make_parser
+from dynvae.data.lips import LipSettings
 from dynvae.data.motion import is_motion
 from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO
@@ -57,6 +58,7 @@ def run(arguments: list[str]) -> int:
         outcome = train_motion(settings.name, turn=settings.turn, **common)
     else:
         sound = {"front_end": settings.front_end, "on_bad": settings.on_bad, "cache": settings.cache}
+        sound["lips"] = LipSettings(**settings.lips.as_dict())
         outcome = train(settings.name, **common, **sound)
     best = outcome.best
     if not is_main():
@@ -104,6 +106,7 @@ def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parse
     add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
     add_machine(add)
     parser.add_class_arguments(TrainConfig, "train")
+    parser.add_class_arguments(LipSettings, "lips", help="for models that see lips, as av-cvae does")
     if name is not None:
         kind, preset = PRESETS[name]
         parser.add_class_arguments(ZOO[kind], "model", skip={"x_dim"})

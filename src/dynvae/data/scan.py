@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NOTES", "PROBLEMS", "Finding", "Scan", "scan"]
+__all__ = ["NOTES", "PROBLEMS", "SOUND_NOTES", "SOUND_PROBLEMS", "Finding", "Scan", "scan"]
 
 import hashlib
 from collections import Counter, defaultdict
@@ -19,8 +19,8 @@ from dynvae.data.corpus import Corpus, Utterance
 from dynvae.errors import AudioError
 from dynvae.files import sha256_file
 
-# What must be mended by hand, and what preparation takes care of.
-PROBLEMS = {
+# What must be mended by hand, and what preparation takes care of: in the sound, and in the lips that belong to it.
+SOUND_PROBLEMS = {
     "unreadable": "cannot be read as sound",
     "truncated": "damaged, or shorter than its header says",
     "non-finite": "holds NaN or infinity",
@@ -31,11 +31,24 @@ PROBLEMS = {
     "duplicate": "holds the samples of another file",
     "speaker": "the speaker is in several splits",
 }
-NOTES = {
+LIP_PROBLEMS = {
+    "lips": "the lips or the video cannot be read",
+    "faceless": "no face is seen anywhere in the video",
+    "apart": "sound and video are of different length",
+    "still": "the pictures of the mouth do not move",
+}
+SOUND_NOTES = {
     "rate": "is resampled when used",
     "channels": "is folded to one channel when used",
     "offset": "has an offset, which is removed when used",
 }
+LIP_NOTES = {
+    "no lips": "there is neither video nor lips for the sound",
+    "no sound": "the video has no sound track",
+    "gaps": "no face in a part of the video, which counts as absent",
+    "transposed": "the pictures look as if their rows were columns",
+}
+PROBLEMS, NOTES = SOUND_PROBLEMS | LIP_PROBLEMS, SOUND_NOTES | LIP_NOTES
 _BLOCK = 1 << 18  # samples; memory does not grow with the length of a file
 _OFFSET = 0.01  # of full scale
 _FLAT = 3  # equal samples in a row at the peak

@@ -220,7 +220,7 @@ class RecursiveDVAE(DVAE):
             return {}
         if condition is None:
             condition = Condition.absent(like, self.condition_dim)
-        condition = condition.to(self.weight)
+        condition = condition.like(self.weight)
         return {_VIEW + name: view(condition) for name, view in self.views.items()}
 
     def initial(self, batch: int) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["start_from", "train"]
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import torch
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.data import Corpus, Crops, Utterances, collate
+from dynvae.data.lips import LipBank, LipSettings, Seen
 from dynvae.data.store import store_folder
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, build
@@ -33,6 +35,7 @@ def train(
     init: str | None = None,
     on_bad: Literal["error", "skip"] = "error",
     cache: Literal["exact", "int16", "none"] = "exact",
+    lips: LipSettings | None = None,
     train: TrainConfig | None = None,
     machine: Machine | None = None,
     resume: bool = False,
@@ -53,6 +56,8 @@ def train(
         cache: how the prepared sound is kept in the cache folder, for this run and all others: exact takes two bytes a
             sample for 16-bit files at 16 kHz, four for others; int16 takes two for all, which adds noise 98 dB below
             a sine of the peak's level to those others. With none, every process has it in its memory, exact.
+        lips: for models that see a condition: how the lips of the corpus (`dynvae.data.lips.lips_path`) come to the
+            frames of the sound.
         train: how to train.
         machine: where to train.
         resume: go on from the newest whole checkpoint in ``out``, if there is one.
@@ -83,7 +88,14 @@ def train(
     with _bar(progress and is_main()) as tell:
         crops = Crops(corpus.split("train"), settings, config.frames, seed=config.seed, progress=tell, **kept)
         whole = Utterances(corpus.split("valid"), settings, keep_silence=False, progress=tell, **kept)
-    material = TrainingData(Sound(crops), Sound(whole), whole.lengths, collate)
+    size, lips = network.condition_dim, lips or LipSettings()
+
+    def seen(data: Crops | Utterances) -> Any:
+        if not size:
+            return Sound(data)
+        return Seen(data, LipBank(data.bank.utterances, corpus.root, size), size, lips)
+
+    material = TrainingData(seen(crops), seen(whole), whole.lengths, collate)
     facts = {
         "name": name,
         "data": str(data.root if isinstance(data, Corpus) else data),
@@ -93,6 +105,8 @@ def train(
         "cache": cache,
         "model": {key: value for key, value in network.config.items() if key != "x_dim"},
     }
+    if size:
+        facts["lips"] = dataclasses.asdict(lips)
     return fit(network, material, out, config, machine, resume=resume, progress=progress, settings=facts)
 
 
