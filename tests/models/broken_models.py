@@ -13,9 +13,10 @@ from torch import nn
 from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
+from dynvae.condition import Condition
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import ComplexGaussian, FixedGaussianLikelihood
-from dynvae.models import DVAE, ELBO, SRNN, Latents
+from dynvae.models import CVAE, DVAE, ELBO, SRNN, Latents
 from dynvae.recurrence import past
 
 BROKEN: dict[str, Callable[[], DVAE]] = {}
@@ -402,3 +403,82 @@ class NarrowSamples(SRNN):
 
     def _sample(self, *arguments):
         return DVAE._sample(self, *arguments)
+
+
+# ---- conditions --------------------------------------------------------------------------------------------------
+
+
+def conditioned(kind: type[DVAE]) -> DVAE:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind(X_DIM, Z_DIM, **SMALL["av-cvae"])
+
+
+@breaks("check_gaps_are_ignored")
+def looks_into_gaps() -> DVAE:
+    class Curious(CVAE):
+        """The presence mask is ignored."""
+
+        def _given(self, condition, x, samples=1):
+            return super()._given(None if condition is None else Condition.of(condition.features), x, samples)
+
+    return conditioned(Curious)
+
+
+@breaks("check_no_condition_is_one_gap")
+def imagines_a_condition() -> DVAE:
+    class Imaginative(CVAE):
+        """Without a condition, there is one of zeros."""
+
+        def elbo(self, x, lengths=None, *, condition=None, **options):
+            if condition is None:
+                condition = Condition.of(x.new_ones(*x.shape[:2], self.condition_dim))
+            return super().elbo(x, lengths, condition=condition, **options)
+
+    return conditioned(Imaginative)
+
+
+@breaks("check_condition_in_batches")
+def mixes_conditions() -> DVAE:
+    class Mixing(CVAE):
+        """All sequences of a batch see the condition of the first."""
+
+        def _given(self, condition, x, samples=1):
+            given = super()._given(condition, x, samples)
+            return {key: Condition(*(part[:1].expand_as(part) for part in value)) for key, value in given.items()}
+
+    return conditioned(Mixing)
+
+
+@breaks("check_condition_step_by_step")
+def always_sees_the_first_frame() -> DVAE:
+    class Slow(CVAE):
+        """Step by step, every frame sees the condition of the first."""
+
+        def advance(self, state, z, x):
+            return super().advance(state._replace(frame=-1), z, x)
+
+    return conditioned(Slow)
+
+
+@breaks("check_condition_is_refused")
+def takes_anything() -> DVAE:
+    class Careless(CVAE):
+        """Nothing is looked at."""
+
+        def _given(self, condition, x, samples=1):
+            return {}
+
+    return conditioned(Careless)
+
+
+@breaks("check_bound_given_the_condition")
+def forgets_the_condition_in_the_bound() -> DVAE:
+    class Forgetful(CVAE):
+        """The divergence is halved."""
+
+        def elbo(self, x, lengths=None, **options):
+            elbo = super().elbo(x, lengths, **options)
+            return dataclasses.replace(elbo, kl=0.5 * elbo.kl)
+
+    return conditioned(Forgetful)

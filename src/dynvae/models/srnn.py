@@ -65,7 +65,8 @@ class SRNN(RecursiveDVAE):
         **kwargs: Any,
     ) -> None:
         super().__init__(x_dim, z_dim, **kwargs)
-        self.dependencies = _SMOOTHING if backward_rnn else _FILTERING
+        if not backward_rnn:
+            self.dependencies = _FILTERING
         options: dict[str, Any] = {"activation": activation, "dropout": dropout}
         stack: dict[str, Any] = {"layers": rnn_layers, "dropout": dropout}
         self.x_net = MLP(x_dim, x_hidden, **options)

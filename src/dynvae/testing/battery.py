@@ -14,10 +14,12 @@ import torch
 
 from dynvae.errors import ConfigError, require
 from dynvae.models import DVAE
-from dynvae.testing import bounds, generation, interface, sequences
+from dynvae.testing import bounds, conditions, generation, interface, sequences
 from dynvae.testing.cases import RELATIVE, Check
 
-CHECKS: tuple[Check, ...] = (*interface.CHECKS, *sequences.CHECKS, *bounds.CHECKS, *generation.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *interface.CHECKS, *sequences.CHECKS, *bounds.CHECKS, *generation.CHECKS, *conditions.CHECKS,
+)  # fmt: skip
 """All checks: functions ``check_something(model, generator)`` that raise if what their docstring says is not so."""
 
 

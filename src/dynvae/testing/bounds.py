@@ -19,6 +19,7 @@ from dynvae.testing.cases import (
     applies_to,
     assert_equal,
     ensure,
+    given,
     gradients,
     ladder,
     observations,
@@ -69,7 +70,7 @@ def check_elbo_terms(model: DVAE, generator: torch.Generator) -> None:
 
 
 def check_elbo_is_expected_log_weight(model: DVAE, generator: torch.Generator) -> None:
-    """E[ELBO] = E[ln p(x, z) - ln q(z | x)], or is below it where the prior's divergence is a bound: all constants are there."""
+    """E[ELBO] = E[ln p(x, z) - ln q(z | x)], or less where the divergence is a bound: all constants are there."""
     repeats = 3000
     x = observations(model, 1, 3, generator).expand(repeats, -1, -1)
     with torch.no_grad():
@@ -127,7 +128,8 @@ def check_elbo_averages_samples(model: DVAE, generator: torch.Generator) -> None
 def check_gradients_reach_parameters(model: DVAE, generator: torch.Generator) -> None:
     """The ELBO trains every parameter: all gradients exist, are finite, and some element of each is not zero."""
     x, lengths = observations(model, 8, 5, generator), ladder(8, 5)
-    model.elbo(x, lengths, generator=generator).per_frame.backward()
+    beside = given(model, 8, 5, seeded(0))
+    model.elbo(x, lengths, generator=generator, **beside).per_frame.backward()
     for name, parameter in model.named_parameters():
         ensure(parameter.grad is not None, f"{name} gets no gradient")
         assert parameter.grad is not None
@@ -139,11 +141,12 @@ def check_gradients_reach_parameters(model: DVAE, generator: torch.Generator) ->
 def check_gradients_are_right(model: DVAE, generator: torch.Generator) -> None:
     """The gradients of both bounds, for parameters and observations together, equal finite differences."""
     x, lengths = observations(model, 2, 3, generator).clamp(min=0.1), torch.tensor([3, 2])
-    noise = model.draw_noise(2, 3, generator)
+    noise, beside = model.draw_noise(2, 3, generator), given(model, 2, 3, seeded(0))
     inputs = {"the observations": x, **dict(model.named_parameters())}
 
     def bounds() -> dict[str, Tensor]:
-        elbo, iwae = model.elbo(x, lengths, noise=noise).total, model.iwae(x, lengths, samples=2, generator=seeded(0))
+        elbo = model.elbo(x, lengths, noise=noise, **beside).total
+        iwae = model.iwae(x, lengths, samples=2, generator=seeded(0), **beside)
         return {"the ELBO": elbo.sum(), "the IWAE bound": iwae.sum()}
 
     def random_direction(length: float) -> list[Tensor]:

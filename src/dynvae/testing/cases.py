@@ -7,6 +7,7 @@ __all__ = [
     "applies_to",
     "assert_equal",
     "ensure",
+    "given",
     "gradients",
     "ladder",
     "moments",
@@ -18,11 +19,13 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
+from dynvae.condition import Condition
 from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood, PriorLaw
 from dynvae.models import DVAE, Latents
 from dynvae.nn import time_mask
@@ -81,6 +84,17 @@ def observations(model: DVAE, batch: int, time: int, generator: torch.Generator)
     return x.to(model.weight.dtype)
 
 
+def given(model: DVAE, batch: int, time: int, generator: torch.Generator) -> dict[str, Any]:
+    """A random condition with gaps, as the model's methods take it; nothing for a model that sees none."""
+    if not model.condition_dim:
+        return {}
+    features = torch.randn(batch, time, model.condition_dim, generator=generator, dtype=torch.float64)
+    present = torch.rand(batch, time, generator=generator) < 0.7
+    present[:, time // 2] = False
+    present[:, -1] = present[0] = True
+    return {"condition": Condition(features.to(model.weight.dtype), present)}
+
+
 def ladder(batch: int, time: int) -> Tensor:
     """Lengths time, time - 1, ... down to 1, over and over."""
     return time - torch.arange(batch) % time
@@ -106,18 +120,19 @@ def pick(latents: Latents, index: slice, frames: int | None = None) -> Latents:
     return Latents(latents.z[index, :frames], None if latents.w is None else latents.w[index])
 
 
-def results(model: DVAE, x: Tensor, lengths: Tensor | None, noise: Latents) -> dict[str, Tensor]:
+def results(model: DVAE, x: Tensor, lengths: Tensor | None, noise: Latents, **given: Any) -> dict[str, Tensor]:
     """What a user can get from a batch, with all padding zeroed, by name."""
-    elbo = model.elbo(x, lengths, noise=noise)
-    posterior = model.posterior(x, lengths, noise=noise)
-    prior, likelihood = model.generative(posterior.latents, x, lengths)
+    elbo = model.elbo(x, lengths, noise=noise, **given)
+    posterior = model.posterior(x, lengths, noise=noise, **given)
+    prior, likelihood = model.generative(posterior.latents, x, lengths, **given)
+    generated = model.resynthesize(x, lengths, noise=noise, mode="generation", **given)
     named = {
         "the posterior": moments(posterior.z),
         "the latents": posterior.latents.z,
         "the prior": moments(prior),
         "the likelihood": moments(likelihood),
-        "the resynthesis": model.resynthesize(x, lengths, noise=noise).mean,
-        "the resynthesis in generation mode": model.resynthesize(x, lengths, noise=noise, mode="generation").mean,
+        "the resynthesis": model.resynthesize(x, lengths, noise=noise, **given).mean,
+        "the resynthesis in generation mode": generated.mean,
     }
     if lengths is not None:
         valid = time_mask(lengths, x.shape[1]).unsqueeze(-1)

@@ -7,11 +7,13 @@ __all__ = ["DependencyReport", "check_dependencies", "find_dependencies"]
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal
 
+from dynvae.condition import Condition
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import PriorLaw
 from dynvae.models.base import DVAE, Latents
@@ -117,7 +119,7 @@ def find_dependencies(
     A copy of the model in evaluation mode gives the parameters of p(z_t | .), p(x_t | .),
     q(z_t | .) along given latents, and q(w | .). A random combination of the parameters of each frame is
     differentiated with respect to every frame of z and x and to w: it depends on what its gradient does not vanish for.
-    Inputs from outside, which the contract does not have, are not looked at.
+    So it is with the condition, of a model that sees one; other inputs from outside are not looked at.
 
     Args:
         model: any model that keeps the contract.
@@ -143,22 +145,27 @@ def find_dependencies(
     # Between 0.1 and 1: powers, intensities and real vectors alike.
     x = 0.1 + 0.9 * torch.rand(batch, time, model.x_dim, generator=generator, dtype=dtype)
     path = Latents(noise(batch, time, model.z_dim), noise(batch, model.w_dim) if model.w_dim else None)
-    _check_path(model, x, model.draw_noise(batch, time, generator))
     variables = {dependencies.latent: path.z, "x": x}
+    given: dict[str, Any] = {}
+    if getattr(model, "condition_dim", 0):
+        (condition,) = dependencies.inputs
+        variables[condition.symbol] = noise(batch, time, model.condition_dim)
+        given["condition"] = Condition.of(variables[condition.symbol])
+    _check_path(model, x, model.draw_noise(batch, time, generator), **given)
     if path.w is not None and dependencies.sequence_latent is not None:
         variables[dependencies.sequence_latent] = path.w
     for value in variables.values():
         value.requires_grad_()
 
     def sequence_posterior() -> Distribution:
-        w = model.posterior(x, latents=path).w
+        w = model.posterior(x, latents=path, **given).w
         assert w is not None, f"{type(model).__name__}: the posterior has no w, but a sequence-level latent is declared"
         return w
 
     factors: dict[str, Callable[[], Distribution]] = {
-        "prior": lambda: model.prior(path, x),
-        "likelihood": lambda: model.likelihood(path, x),
-        "posterior": lambda: model.posterior(x, latents=path).z,
+        "prior": lambda: model.prior(path, x, **given),
+        "likelihood": lambda: model.likelihood(path, x, **given),
+        "posterior": lambda: model.posterior(x, latents=path, **given).z,
     }
     if dependencies.sequence_latent is not None:
         factors["sequence_posterior"] = sequence_posterior
@@ -171,9 +178,9 @@ def find_dependencies(
     return DependencyReport(type(model).__name__, dependencies, found, declared)
 
 
-def _check_path(model: DVAE, x: Tensor, noise: Latents) -> None:
-    sampled = model.posterior(x, noise=noise)
-    again = model.posterior(x, latents=sampled.latents)
+def _check_path(model: DVAE, x: Tensor, noise: Latents, **given: Any) -> None:
+    sampled = model.posterior(x, noise=noise, **given)
+    again = model.posterior(x, latents=sampled.latents, **given)
     for name, one, other in (("z", sampled.z, again.z), ("w", sampled.w, again.w)):
         if one is None or other is None:
             continue
