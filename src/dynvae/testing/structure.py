@@ -151,7 +151,8 @@ def find_dependencies(
         (condition,) = dependencies.inputs
         variables[condition.symbol] = noise(batch, time, model.condition_dim)
         given["condition"] = Condition.of(variables[condition.symbol])
-    _check_path(model, x, model.draw_noise(batch, time, generator), **given)
+    sizes = getattr(model, "noise_dim", model.z_dim), model.w_dim
+    _check_path(model, x, Latents(noise(batch, time, sizes[0]), noise(batch, sizes[1]) if sizes[1] else None), **given)
     if path.w is not None and dependencies.sequence_latent is not None:
         variables[dependencies.sequence_latent] = path.w
     for value in variables.values():
