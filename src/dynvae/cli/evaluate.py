@@ -32,6 +32,7 @@ LABELS = {
     "kl": "KL",
     "kl_w": "KL of w",
     "itakura_saito": "Itakura-Saito",
+    "hoyer": "sparsity (Hoyer)",
 }
 MARKS = {True: "↑", False: "↓"}
 
@@ -127,7 +128,9 @@ def _show(found: Evaluation, settings: Any, out: Path, autoregressive: bool) -> 
     mode = settings.mode if autoregressive else "not autoregressive"
     latents = "posterior means" if settings.latents == "mean" else f"sampled latents, seed {settings.seed}"
     title = f"{settings.model} on {settings.data} ({settings.split}): {mode}, {latents}"
-    caption = f"{', '.join(LABELS[name] for name in found.scores if name in LABELS)}: nats per frame"
+    caption = (
+        f"{', '.join(LABELS[name] for name in found.scores if name in LABELS and name != 'hoyer')}: nats per frame"
+    )
     table = Table(title=Text(title), title_justify="left", caption=caption, caption_justify="left")
     for heading in ("", "mean", "95 % interval", "median", "n", "failed"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -158,6 +161,8 @@ def _label(name: str) -> str:
         metric = METRICS[name]
         unit = f" ({metric.unit})" if metric.unit else ""
         return f"{metric.label}{unit} {MARKS[metric.higher_is_better]}"
+    if name == "hoyer":
+        return LABELS[name]
     return f"{LABELS[name]} {MARKS[name in ('elbo', 'log_likelihood')]}"
 
 
@@ -165,7 +170,7 @@ def _cells(name: str, summary: Summary) -> list[str]:
     failed = sum(summary.failures.values())
     if summary.mean is None or summary.median is None:
         return ["–", "–", "–", str(summary.n), str(failed)]
-    digits = {"rmse": 4, "stoi": 3, "estoi": 3}.get(name, 1 if name in LABELS else 2)
+    digits = {"rmse": 4, "stoi": 3, "estoi": 3, "hoyer": 3}.get(name, 1 if name in LABELS else 2)
     interval = "–"
     if summary.low is not None and summary.high is not None:
         interval = f"{summary.low:.{digits}f} … {summary.high:.{digits}f}"

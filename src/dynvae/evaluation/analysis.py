@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from dynvae.audio import FrontEnd
 from dynvae.distributions import POWER_FLOOR
 from dynvae.errors import ConfigError
+from dynvae.metrics import hoyer
 from dynvae.models import DVAE, Latents
 from dynvae.work import item_seed
 
@@ -29,7 +30,8 @@ class Resynthesis(NamedTuple):
         waveform: ``(samples,)``, in step with the one that went in.
         power: the model's expected power, ``(time, bins)``.
         terms: ``elbo``, ``log_likelihood``, ``kl``, for some models ``kl_w``, and ``itakura_saito``, in nats a frame;
-            empty if they were not asked for.
+            empty if they were not asked for. Beside these ``hoyer``, the sparsity of the posterior's means along the
+            recursion (:func:`dynvae.metrics.hoyer`), averaged over frames.
     """
 
     waveform: Tensor
@@ -152,5 +154,8 @@ def _terms(
     divergence = (ratio - ratio.log() - 1).sum(-1)
     valid = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(-1)
     terms["itakura_saito"] = divergence.where(valid, 0).sum(-1)
+    quiet = Latents(torch.zeros_like(noise.z), None if noise.w is None else torch.zeros_like(noise.w))
+    means = model.posterior(x, lengths, noise=quiet).z.mean
+    terms["hoyer"] = hoyer(means).nan_to_num().where(valid, 0).sum(-1)
     per_frame = {name: (value / lengths).tolist() for name, value in terms.items()}
     return [dict(zip(per_frame, values, strict=True)) for values in zip(*per_frame.values(), strict=True)]

@@ -120,7 +120,8 @@ def evaluate(
     utterances = spread(corpus, limit)
     if not utterances:
         raise DataError(f"{corpus.root}: there are no files to evaluate on")
-    columns = ["elbo", "log_likelihood", "kl", *(["kl_w"] if model.w_dim else []), "itakura_saito", *metrics]
+    columns = ["elbo", "log_likelihood", "kl", *(["kl_w"] if model.w_dim else []), "itakura_saito", "hoyer",
+               *metrics]  # fmt: skip
     settings = {
         "model": fingerprint(model), "class": type(model).__name__, "front_end": front_end.to_dict(),
         "data": str(Path(corpus.root).resolve()), "splits": sorted({utterance.split for utterance in utterances}),

@@ -4,6 +4,7 @@ from dynvae.metrics.distances import Comparison, Spread, compare, frechet_distan
 from dynvae.metrics.features import EXTRACTORS, Extractor, LogMel, distance_names, extract, extractor
 from dynvae.metrics.perceptual import estoi, pesq_nb, pesq_raw, pesq_wb, raw_from_nb, stoi
 from dynvae.metrics.score import Score, ScoreError, score_packages
+from dynvae.metrics.sparsity import active_units, hoyer
 from dynvae.metrics.summary import Summary, summarize
 from dynvae.metrics.table import METRICS, Metric, score
 from dynvae.metrics.waveform import rmse, si_sdr
@@ -19,12 +20,14 @@ __all__ = [
     "ScoreError",
     "Spread",
     "Summary",
+    "active_units",
     "compare",
     "distance_names",
     "estoi",
     "extract",
     "extractor",
     "frechet_distance",
+    "hoyer",
     "kernel_distance",
     "pesq_nb",
     "pesq_raw",

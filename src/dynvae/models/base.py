@@ -16,7 +16,7 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -348,6 +348,21 @@ class DVAE(nn.Module, ABC):
             )
         layers[-1].bias.copy_(packed)
 
+    def foreseen(self, condition: Condition, x: Tensor) -> Tensor:
+        """What the condition alone tells of the latents, ``(batch, time, z_dim)``: the prior's mean, frame after frame.
+
+        Args:
+            condition: ``(batch, time, condition_dim)``.
+            x: ``(batch, time, x_dim)``; past frames for a model that is autoregressive.
+        """
+        state, zs = self.start(len(x), **beside(condition)), []
+        for frame in x.unbind(1):
+            z = self.step_prior(state).mean
+            _, state = self.step_likelihood(state, z)
+            state = self.advance(state, z, frame)
+            zs.append(z)
+        return torch.stack(zs, 1)
+
     def sound_path(self) -> list[tuple[nn.Parameter, slice]]:
         """The weights, and of which columns, that lead from the observations to the latents and back.
 
@@ -360,6 +375,23 @@ class DVAE(nn.Module, ABC):
     def noise_dim(self) -> int:
         """How many standard normal numbers make a latent frame."""
         return self.z_dim
+
+    def after_step(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        total: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> None:
+        """Called by training after each step with its batch: learn what is not learned from a gradient; nothing here.
+
+        Args:
+            x: ``(batch, time, x_dim)``, the part of this process.
+            lengths: ``(batch,)``.
+            generator: where random numbers are drawn from, the same in every process.
+            total: the sum of a tensor over all processes.
+        """
 
     def draw_noise(self, batch: int, time: int, generator: torch.Generator | None = None) -> Latents:
         """Standard normal noise for :meth:`posterior`."""

@@ -90,6 +90,8 @@ class ELBO:
         lengths: ``(batch,)``.
         prior_log_likelihood: ln p(x_t | ·) of latents z_t that are drawn from their prior along the posterior's path,
             ``(batch, time)``; it is no part of the bound, and there only where it was asked for.
+        penalty: what training pays besides, ``(batch, time)``, such as the commitment to a codebook; no part of the
+            bound, either.
     """
 
     log_likelihood: Tensor
@@ -97,6 +99,7 @@ class ELBO:
     kl_w: Tensor | None
     lengths: Tensor
     prior_log_likelihood: Tensor | None = None
+    penalty: Tensor | None = None
 
     @property
     def total(self) -> Tensor:

@@ -34,6 +34,8 @@ class TrainConfig:
         kl_start: epoch before which the KL costs nothing. A deep decoder needs some before it can use z.
         kl_warmup: length of the KL warm-up that follows, in epochs; 0 has none.
         kl_cycles: number of cycles of the cyclical warm-up.
+        slab_warmup: VSC: epochs in which mean and variance of what is not zero rise from those of the prior to their
+            own; 0 has none.
         free_bits: nats per frame and latent dimension that cost nothing.
         alpha: part of the objective in which latents from the prior are decoded, so that a prior that sees lips learns
             from them; 0 is the ELBO. Published: 0.1 for the AV-CVAE, 0.01 for the AV-DKF.
@@ -79,6 +81,7 @@ class TrainConfig:
     kl_start: float = 0.0
     kl_warmup: float = 0.0
     kl_cycles: int = 4
+    slab_warmup: float = 0.0
     free_bits: float = 0.0
     alpha: float = 0.0
     freeze_sound: float = 0.0
@@ -103,7 +106,7 @@ class TrainConfig:
         positive = ("frames", "batch_size", "epochs", "lr", "eps", "validate_every", "kl_cycles", "valid_frames")
         for name in positive:
             _demand(getattr(self, name) > 0, name, "must be positive", getattr(self, name))
-        natural = ("weight_decay", "warmup_steps", "clip", "beta", "kl_start", "kl_warmup", "free_bits",
+        natural = ("weight_decay", "warmup_steps", "clip", "beta", "kl_start", "kl_warmup", "slab_warmup", "free_bits",
                    "free_running_start", "patience", "save_minutes", "seed", "truncate", "segment",
                    "workers")  # fmt: skip
         for name in natural:
@@ -138,7 +141,7 @@ class TrainConfig:
     @property
     def settled(self) -> float:
         """The epoch from which on all schedules of the objective have their final value."""
-        return max(self.kl_start + self.kl_warmup, self.free_running_end)
+        return max(self.kl_start + self.kl_warmup, self.slab_warmup, self.free_running_end)
 
 
 def _demand(condition: bool, name: str, problem: str, value: object) -> None:

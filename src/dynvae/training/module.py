@@ -15,10 +15,11 @@ from dynvae.audio import FrontEnd
 from dynvae.condition import Condition
 from dynvae.data import Waves, spectra
 from dynvae.errors import ConfigError, DynvaeError
+from dynvae.models import VSC
 from dynvae.models.base import DVAE, ELBO, Latents
 from dynvae.recurrence import executor
 from dynvae.training.config import TrainConfig
-from dynvae.training.objective import elbo_loss
+from dynvae.training.objective import elbo_loss, linear
 from dynvae.training.streams import Plan, seeded, stream_seed
 
 
@@ -83,6 +84,8 @@ class Training(pl.LightningModule):
         self.plan = plan
         self.step = 0
         """Steps done."""
+        if config.slab_warmup and not isinstance(model, VSC):
+            raise ConfigError(f"train.slab_warmup is for the vsc; a {type(model).__name__} has no slab")
         self.average: AveragedModel | None = None
         if config.ema > 0:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
@@ -153,6 +156,8 @@ class Training(pl.LightningModule):
             options["truncate"] = settings.truncate
         if condition is not None:
             options["condition"] = condition
+        if settings.slab_warmup:
+            options["slab"] = linear(epoch, settings.slab_warmup)
         if settings.alpha:
             options["prior_noise"] = self._noise(x, seeded(self.device, settings.seed, "prior noise", step)).z
         with executor(settings.executor, gemm_dtype=settings.gemm_dtype, segment=settings.segment):
@@ -164,6 +169,7 @@ class Training(pl.LightningModule):
             alpha=settings.alpha,
             total=self._total,
         )
+        self._batch = x, lengths
         self._notice(loss.value.detach())
         self.tally[:4] += loss.sums
         return loss.value * world  # DDP averages the gradients of the processes; they must add up
@@ -226,6 +232,8 @@ class Training(pl.LightningModule):
         with torch.no_grad():
             for (weight, columns), before in zip(self._frozen, kept, strict=True):
                 weight[..., columns] = before  # which momentum would have moved
+            source = seeded(self.device, self.settings.seed, "codebook", self.step)
+            self.model.after_step(*self._batch, generator=source, total=self._total)
         self.step += 1
         if self.average is not None:
             self.average.update_parameters(self.model)

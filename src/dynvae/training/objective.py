@@ -52,6 +52,7 @@ def elbo_loss(
 
     where N is the number of valid frames and KL_j the sum of the divergences of latent dimension j (free bits:
     Kingma et al., 2016, eq. 15, with every dimension a group of its own). Free bits leave the sequence-level w alone.
+    :attr:`ELBO.penalty`, where there is one, is added.
 
     Args:
         elbo: the terms of the bound.
@@ -81,6 +82,8 @@ def elbo_loss(
     if elbo.prior_log_likelihood is not None:
         from_prior = elbo.prior_log_likelihood.sum()
         value = (1 - alpha) * value - alpha * from_prior / frames
+    if elbo.penalty is not None:
+        value = value + elbo.penalty.sum() / frames
     w = log_likelihood.new_zeros(()) if kl_w is None else kl_w.sum()
     sums = torch.stack([log_likelihood, kl.sum(), w, local_frames.to(w)]).detach().double()
     return Loss(value, sums, from_prior.detach().double())
