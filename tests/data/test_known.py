@@ -22,6 +22,10 @@ VOICEBANK = ("clean_trainset_28spk_wav/p226_001.wav", "clean_trainset_28spk_wav/
              "noisy_trainset_28spk_wav/p227_002.wav", "clean_trainset_56spk_wav/p234_001.wav")  # fmt: skip
 TCD = ("volunteers/01M/straightcam/si453.wav", "volunteers/09F/straightcam/sa1.wav",
        "volunteers/17F/Clips/straightcam/sa1.wav", "lipspeakers/Lipspkr1/straightcam/sa1.wav")  # fmt: skip
+NTCD = ("Clean/volunteers/01M/straightcam/sa1.wav", "Babble/5/volunteers/01M/straightcam/sa1.wav",
+        "lr_-5/volunteers/09F/straightcam/sa1.wav", "Clean/volunteers/09F/straightcam/sa1.wav")  # fmt: skip
+GRID = ("s1/bbaf2n.wav", "audio/s20/lwajza.wav", "s4/video/sgio6n.flac", "s31/lrbi7p.wav",
+        "s31/notes.wav", "noise/lrbi7p.wav")  # fmt: skip
 LIBRI = ("LibriSpeech/train-clean-5/1088/134315/1088-0.flac", "LibriSpeech/dev-clean-2/84/121123/84-0.flac",
          "LibriSpeech/test-clean/61/70968/61-0.flac")  # fmt: skip
 
@@ -32,6 +36,8 @@ LIBRI = ("LibriSpeech/train-clean-5/1088/134315/1088-0.flac", "LibriSpeech/dev-c
         ("wsj0", WSJ0, {("train", "01t"), ("train", "011"), ("valid", "22g"), ("test", "440")}),
         ("voicebank", VOICEBANK, {("valid", "p226"), ("train", "p227"), ("valid", "p287"), ("test", "p232")}),
         ("tcd-timit", TCD, {("train", "01M"), ("test", "09F"), ("valid", "17F")}),
+        ("ntcd-timit", NTCD, {("train", "01M"), ("test", "09F")}),
+        ("grid", GRID, {("test", "s1"), ("test", "s20"), ("valid", "s4"), ("train", "s31")}),
         ("librispeech", LIBRI, {("train", "1088"), ("valid", "84"), ("test", "61")}),
     ],
 )
@@ -92,3 +98,13 @@ def test_any_folder_and_no_folder(tree: Tree, tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(DataError, match=message):
             prepare_corpus(kind, source)
+
+
+def test_lips_in_a_folder_of_their_own_are_named(tree: Tree) -> None:
+    """Published arrays are called after the sentence, below a folder of the speaker; those beside need no name."""
+    folder = tree(*TCD[:2])
+    for name in ("lips/01M/straightcam/si453Raw.npy", "lips/09F/sa1.npy", "volunteers/09F/straightcam/sa1.npz"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    corpus, _ = prepare_corpus("tcd-timit", folder)
+    assert [utterance.extra.get("lips") for utterance in corpus] == ["lips/01M/straightcam/si453Raw.npy", None]

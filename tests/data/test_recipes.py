@@ -20,7 +20,7 @@ from dynvae.testtime import PRESETS as TESTTIME
 from dynvae.training import TrainConfig
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-CORPORA = ("wsj0", "voicebank", "librispeech", "librispeech-mini", "tcd-timit", "any-folder")
+CORPORA = ("wsj0", "voicebank", "librispeech", "librispeech-mini", "tcd-timit", "ntcd-timit", "grid", "any-folder")
 
 
 @pytest.mark.parametrize("name", CORPORA)

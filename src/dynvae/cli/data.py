@@ -12,6 +12,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
+from dynvae.cli import lips
 from dynvae.cli.parsing import make_parser
 from dynvae.data.builtin import builtin_corpus, make_builtin
 from dynvae.data.download import Archive, download, unpack
@@ -21,17 +22,19 @@ from dynvae.errors import ConfigError, DataError
 _USAGE = """usage: dynvae data make builtin [--out DIR]
        dynvae data get NAME --out DIR
        dynvae data prepare KIND SRC [--out MANIFEST]
+       dynvae data lips SRC [--out DIR]
 
 make     speak the built-in corpus with espeak-ng: a quarter of an hour, sixteen voices, the same bytes every time
 get      download a corpus that anyone may have, with checksums; the same command goes on where it was stopped
 prepare  write the manifest of a corpus that lies below a folder, and compare it with a whole copy
+lips     cut the mouths out of videos, and write them with their sound, for models that see lips
 
-dynvae data make --help, get --help and prepare --help tell the options."""
+dynvae data make --help, get --help, prepare --help and lips --help tell the options."""
 
 
 def run(arguments: list[str]) -> int:
-    """Run one of make, get and prepare, and return the exit code."""
-    verbs = {"make": _make, "get": _get, "prepare": _prepare}
+    """Run one of make, get, prepare and lips, and return the exit code."""
+    verbs = {"make": _make, "get": _get, "prepare": _prepare, "lips": lips.run}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE)
         return 0 if arguments else 2

@@ -10,10 +10,10 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -23,6 +23,8 @@ from dynvae.cli.inputs import sound_inputs, sound_targets
 from dynvae.cli.parsing import Parser, make_parser
 from dynvae.cli.pipe import copy_out, live, spooled
 from dynvae.cli.progress import progress_bar
+from dynvae.data import Utterance
+from dynvae.data.lips import LipSettings, lips_path
 from dynvae.errors import AudioError, ConfigError, DataError, require
 from dynvae.evaluation.enhancing import Enhancing, FileEnhancer, FileJob
 from dynvae.evaluation.run import fingerprint
@@ -33,6 +35,9 @@ from dynvae.testtime.long import Chunks
 from dynvae.testtime.online import Online
 from dynvae.testtime.presets import PRESETS, Preset, preset
 from dynvae.training.machine import flush_denormals
+from dynvae.video import VIDEO_SUFFIXES
+from dynvae.video.alignment import Interpolation
+from dynvae.video.lips import LIP_SUFFIXES
 from dynvae.work import JOURNAL, Item, Summary
 from dynvae.work import run as run_work
 
@@ -40,7 +45,10 @@ DESCRIPTION = """Remove noise from speech, by a model that has heard clean speec
 rate and number of channels, folders, manifests (.csv, .jsonl), or - for a WAV file on standard input, whose result goes
 to standard output. A result has its input's length, level, rate, channels and format; below --out the structure of
 folders is kept. Long recordings pass in chunks. What was stopped goes on with the same command. A file that cannot be
-used keeps no other from being done."""
+used keeps no other from being done.
+
+An input can be a video, of which the sound track is enhanced. A prior that sees lips takes them from --video, or else
+from the input itself if that is a video, or from a file of the same name beside it (.npz, .npy, a video)."""
 
 
 def run(arguments: list[str]) -> int:
@@ -60,10 +68,12 @@ def run(arguments: list[str]) -> int:
         require("matplotlib", "report")  # before the work, not after it
     if "-" in settings.inputs:
         return _pipe(settings, FileEnhancer(way))
-    found = sound_inputs(settings.inputs, settings.split)
+    enhancer = FileEnhancer(way)
+    found = sound_inputs(settings.inputs, settings.split, videos=True)
     targets = sound_targets(found, Path(settings.out), lambda source: _suffix(source, way))
-    items = _items(targets, _clean(settings.clean, found), Path(settings.out), way)
-    summary = _work(items, FileEnhancer(way), settings)
+    clean = _beside(settings.clean, found, "clean")
+    items = _items(targets, clean, _lips(settings.video, found, enhancer.sees, way), Path(settings.out))
+    summary = _work(items, enhancer, settings)
     for problem in summary.failed.values():
         print(f"dynvae enhance: {problem}", file=sys.stderr)
     report = _report(summary, settings, way)
@@ -93,6 +103,11 @@ def make_enhance_parser(method: str, stream: bool = False) -> Parser:
     add(
         "--clean", type=str, default=None, help="clean speech to score against: a file, or a folder with the same names"
     )
+    add("--video", type=str, default=None,
+        help="lips of the speaker: a video or an array of them, or a folder with the same names")  # fmt: skip
+    add("--video-offset", type=float, default=0.0, help="seconds by which the video is late")
+    add("--video-interpolation", type=Literal[get_args(Interpolation)], default="nearest",
+        help="between the pictures of the video")  # fmt: skip
     add("--metrics", type=str, default="si_sdr,pesq_wb,estoi", help="scores against --clean, with commas between them")
     add("--split", type=str, default=None, help="part of the manifests, e.g. test; all by default")
     add("--plots", action="store_true", help="also draw spectrograms, noise and objective, as PNG")
@@ -155,40 +170,74 @@ def _way(settings: Any) -> Enhancing:
     return Enhancing(
         settings.prior, method, online, Chunks(settings.chunk, settings.overlap), settings.seed,
         settings.float, metrics, settings.plots, settings.device,
+        LipSettings(offset=settings.video_offset, interpolation=settings.video_interpolation),
     )  # fmt: skip
 
 
 def _suffix(source: Path, way: Enhancing) -> str:
     """Of the result; a file that cannot be opened keeps its own, and fails when it is its turn."""
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        return ".wav"
     try:
         return Kept.of(audio_info(source), source.suffix, float_samples=way.float_samples).suffix
     except AudioError:
         return ".wav" if way.float_samples else source.suffix
 
 
-def _clean(given: str | None, found: list[tuple[Path, Path]]) -> Mapping[Path, Path]:
-    """The clean file of each source.
+def _beside(
+    given: str | None, found: list[tuple[Path, Path]], option: str, suffixes: Collection[str] = ()
+) -> Mapping[Path, Path]:
+    """The file of each source that an option names: one for a single source, or of the same name in a folder.
 
     Raises:
+        ConfigError: it is one file, and there are several sources.
         DataError: there is none.
     """
     if given is None:
         return {}
-    clean = Path(given)
-    if clean.is_file():
+    folder = Path(given)
+    if folder.is_file():
         if len(found) > 1:
-            raise ConfigError(f"--clean {clean} is one file, and there are {len(found)} inputs; give a folder")
-        return {found[0][0]: clean}
-    if not clean.is_dir():
-        raise DataError(f"{clean}: no such file or folder of clean speech")
+            raise ConfigError(f"--{option} {folder} is one file, and there are {len(found)} inputs; give a folder")
+        return {found[0][0]: folder}
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such file or folder of --{option}")
     pairs = {}
     for source, name in found:
-        place = clean / name
-        like = [place] if place.is_file() else sorted(clean.joinpath(name.parent).glob(f"{_literal(name.stem)}.*"))
+        same = sorted(folder.joinpath(name.parent).glob(f"{_literal(name.stem)}.*"))
+        like = [path for path in same if not suffixes or path.suffix.lower() in suffixes]
         if not like:
-            raise DataError(f"{place} is not there: clean speech has the names of the inputs")
-        pairs[source] = like[0]
+            raise DataError(f"{folder / name} is not there: the files of --{option} have the names of the inputs")
+        pairs[source] = folder / name if folder / name in like else like[0]
     return pairs
+
+
+def _lips(given: str | None, found: list[tuple[Path, Path]], sees: int, way: Enhancing) -> Mapping[Path, Path]:
+    """The lips of each source, where it has any.
+
+    Raises:
+        ConfigError: there are lips for a prior that sees none, or for a stream.
+        DataError: a file is not there.
+    """
+    if given is not None and not sees:
+        raise ConfigError(f"the prior '{way.prior}' hears only: leave --video away, or give a prior that sees lips "
+                          "(dynvae train av-cvae)")  # fmt: skip
+    if sees and way.online is not None:
+        raise ConfigError("a stream has no lips yet; leave --stream away, or give a prior that hears only")
+    if not sees:
+        return {}
+    if given is not None:
+        return _beside(given, found, "video", LIP_SUFFIXES)
+    known = {}
+    for source, name in found:
+        video = source.suffix.lower() in VIDEO_SUFFIXES
+        path = source if video else lips_path(Utterance(source, name.as_posix(), "", ""))
+        if path is not None:
+            known[source] = path
+    if not known:
+        raise DataError(f"the prior '{way.prior}' sees lips, and there are none: give them with --video, or beside "
+                        f"{found[0][1]} under the same name")  # fmt: skip
+    return known
 
 
 def _literal(stem: str) -> str:
@@ -196,7 +245,7 @@ def _literal(stem: str) -> str:
 
 
 def _items(
-    targets: Mapping[Path, tuple[Path, Path]], clean: Mapping[Path, Path], out: Path, way: Enhancing
+    targets: Mapping[Path, tuple[Path, Path]], clean: Mapping[Path, Path], lips: Mapping[Path, Path], out: Path
 ) -> list[Item]:
     """An item a file. The result of a file that has changed since is taken away, so that it is made anew."""
     items = []
@@ -205,7 +254,8 @@ def _items(
             if target.stat().st_mtime < source.stat().st_mtime:
                 target.unlink()
         outputs = (str(target.relative_to(out)),)
-        job = FileJob(source.absolute(), target.absolute(), clean[source].absolute() if clean else None)
+        others = (path.get(source) for path in (clean, lips))
+        job = FileJob(source.absolute(), target.absolute(), *(other and other.absolute() for other in others))
         items.append(Item(target.relative_to(out).as_posix(), job, outputs))
     return items
 
@@ -217,6 +267,8 @@ def _work(items: list[Item], enhancer: FileEnhancer, settings: Any) -> Summary:
         "method": repr(way.online or way.preset), "chunks": repr(way.chunks), "seed": way.seed,
         "float": way.float_samples, "clean": settings.clean, "metrics": list(way.metrics), "plots": way.plots,
     }  # fmt: skip
+    if enhancer.sees:
+        decided |= {"video": settings.video, "lips": repr(way.lips)}
     logging.getLogger("dynvae.work").setLevel(logging.ERROR)  # what has failed is told at the end
     if settings.overwrite:
         (out / JOURNAL).unlink(missing_ok=True)

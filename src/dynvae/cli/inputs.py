@@ -11,14 +11,16 @@ from dynvae.audio import AUDIO_SUFFIXES
 from dynvae.data import Corpus
 from dynvae.data.manifest import MANIFEST_SUFFIXES
 from dynvae.errors import AudioError, ConfigError, DataError
+from dynvae.video import VIDEO_SUFFIXES
 
 
-def sound_inputs(inputs: Sequence[str], split: str | None = None) -> list[tuple[Path, Path]]:
+def sound_inputs(inputs: Sequence[str], split: str | None = None, *, videos: bool = False) -> list[tuple[Path, Path]]:
     """All files, each with its name: below the folder or manifest that it was found by, or its own.
 
     Args:
         inputs: files, folders that are searched, and manifests (.csv, .jsonl).
         split: of the manifests; all by default.
+        videos: whether videos are taken from a folder that holds no sound files.
 
     Raises:
         AudioError: there is no such file or folder.
@@ -31,9 +33,9 @@ def sound_inputs(inputs: Sequence[str], split: str | None = None) -> list[tuple[
             corpus = Corpus.open(given)
             found += [(one.path, Path(one.name)) for one in (corpus if split is None else corpus.split(split))]
         elif given.is_dir():
-            files = sorted(
-                path for path in given.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
-            )
+            inside = sorted(path for path in given.rglob("*") if path.is_file())
+            files = [path for path in inside if path.suffix.lower() in AUDIO_SUFFIXES]
+            files = files or [path for path in inside if videos and path.suffix.lower() in VIDEO_SUFFIXES]
             if not files:
                 raise DataError(f"{given}: there are no sound files in this folder")
             found += [(path, path.relative_to(given)) for path in files]

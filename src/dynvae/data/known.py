@@ -15,6 +15,7 @@ from typing import NamedTuple
 from dynvae.audio import audio_info
 from dynvae.data.corpus import Corpus, Utterance, sound_files
 from dynvae.data.download import Archive
+from dynvae.data.lips import lips_path
 from dynvae.errors import AudioError, DataError
 from dynvae.files import inside
 
@@ -36,6 +37,7 @@ class Known:
     files: Mapping[str, int] = field(default_factory=dict)  # of each part
     speakers: Mapping[str, int] = field(default_factory=dict)  # of each part
     optional: bool = False  # parts may be missing altogether
+    lips: bool = False  # arrays of lips may lie in another folder, under the speaker's name and the sound's
 
 
 class Prepared(NamedTuple):
@@ -77,6 +79,26 @@ def _tcd_timit(path: PurePosixPath) -> Place | None:
     return Place(split, speaker, split)
 
 
+_NOISES = frozenset(["babble", "cafe", "car", "lr", "street", "white"])
+
+
+def _ntcd_timit(path: PurePosixPath) -> Place | None:
+    """TCD-TIMIT's clean speech, of which the same tree holds copies in noise."""
+    noisy = any(re.split(r"[_\d-]", part.lower())[0] in _NOISES for part in path.parts[:-1])
+    return None if noisy else _tcd_timit(path)
+
+
+_GRID_VALID, _GRID_TEST = frozenset(["s3", "s4"]), frozenset(["s1", "s2", "s20", "s22"])
+
+
+def _grid(path: PurePosixPath) -> Place | None:
+    speaker = next((part.lower() for part in path.parts[:-1] if re.fullmatch(r"[Ss]\d+", part)), None)
+    if speaker is None or not re.fullmatch(r"[a-z]{4}[1-9z][a-z]", path.stem.lower()):
+        return None
+    split = "valid" if speaker in _GRID_VALID else "test" if speaker in _GRID_TEST else "train"
+    return Place(split, speaker, split)
+
+
 def _librispeech(path: PurePosixPath) -> Place | None:
     for number, part in enumerate(path.parts[:-2]):
         if found := re.fullmatch(r"(train|dev|test)-(clean|other)(-\d+)?", part):
@@ -98,8 +120,16 @@ KNOWN = {
         "VoiceBank", _voicebank, {"train": 10802, "valid": 770, "test": 824}, {"train": 26, "valid": 2, "test": 2}
     ),
     "tcd-timit": Known(
-        "TCD-TIMIT", _tcd_timit, {split: 98 * count for split, count in _TCD_SPEAKERS.items()}, _TCD_SPEAKERS
+        "TCD-TIMIT", _tcd_timit, {split: 98 * count for split, count in _TCD_SPEAKERS.items()}, _TCD_SPEAKERS, lips=True
     ),
+    "ntcd-timit": Known(
+        "NTCD-TIMIT",
+        _ntcd_timit,
+        {split: 98 * count for split, count in _TCD_SPEAKERS.items()},
+        _TCD_SPEAKERS,
+        lips=True,
+    ),
+    "grid": Known("GRID", _grid, {"train": 27000, "valid": 2000, "test": 4000}, {"train": 27, "valid": 2, "test": 4}),
     "librispeech": Known("LibriSpeech", _librispeech, _LIBRISPEECH_FILES, optional=True),
 }
 
@@ -174,7 +204,23 @@ def prepare_corpus(kind: str, source: Path, progress: Callable[[int, int], None]
             parts.append(place.part)
     if not found:
         raise DataError(f"{source}: nothing of {known.title} below this folder; the recipe tells how it must look")
+    found = _with_lips(source, found) if known.lips else found
     return Prepared(Corpus(source, _measured(found, progress)), _differences(known, found, parts))
+
+
+def _with_lips(source: Path, found: list[Utterance]) -> list[Utterance]:
+    """Name the arrays of lips that lie in another folder than the sound, in the column that `LipBank` reads."""
+    arrays: dict[tuple[str, str], str] = {}
+    for name in sound_files(source, {".npy", ".npz"}):
+        for part in name.parts[:-1]:
+            arrays.setdefault((part.upper(), name.stem.removesuffix("Raw").lower()), name.as_posix())
+    named = []
+    for utterance in found:
+        lips = arrays.get((utterance.speaker, utterance.path.stem.lower()))
+        if lips is not None and lips_path(utterance) is None:
+            utterance = dataclasses.replace(utterance, extra={**utterance.extra, "lips": lips})
+        named.append(utterance)
+    return named
 
 
 def _one_of_each(source: Path) -> list[Path]:

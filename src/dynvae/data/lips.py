@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LipBank", "LipSettings", "Seen", "lips_path"]
+__all__ = ["LipBank", "LipSettings", "Seen", "condition_of", "lips_path", "read_lips_of"]
 
 import hashlib
 import logging
@@ -116,7 +116,7 @@ class LipBank:
         return self._kept[index]
 
     def _read(self, path: Path) -> Lips:
-        lips = _found(path) if path.suffix.lower() in VIDEO_SUFFIXES else read_lips(path)
+        lips = read_lips_of(path)
         try:
             return lips if self.size is None else lips.shrunk(self.size)
         except ConfigError as error:
@@ -127,6 +127,15 @@ class LipBank:
         self._bytes += lips.values.nbytes
         while self._bytes > self.memory and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1].values.nbytes
+
+
+def read_lips_of(path: Path) -> Lips:
+    """Lips of any form, as `dynvae.video.read_lips` reads them; those of a video are kept in the cache folder.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return _found(path) if path.suffix.lower() in VIDEO_SUFFIXES else read_lips(path)
 
 
 def _found(video: Path) -> Lips:
@@ -190,6 +199,27 @@ class LipSettings:
         if self.noise:
             features = features + np.float32(self.noise) * random.standard_normal(features.shape, np.float32)
         return features
+
+
+def condition_of(
+    lips: Lips, frames: int, front_end: FrontEnd, size: int, settings: LipSettings | None = None, start: float = 0.0
+) -> Condition:
+    """The lips of one recording, as a model sees them on the frames of its transform.
+
+    Args:
+        lips: on the recording's clock.
+        frames: of the transform.
+        front_end: of the model.
+        size: numbers in a frame that the model sees (``condition_dim``).
+        settings: how pictures come to frames; the changes for training crops are not made.
+        start: seconds of the recording before the first frame.
+
+    Raises:
+        ConfigError: the lips cannot be given in this size.
+    """
+    lips = lips.shrunk(size)
+    seen = (settings or LipSettings()).alignment(lips, frames, front_end, start)
+    return Condition.of(torch.from_numpy(seen.features(lips))[None], torch.from_numpy(seen.present)[None])
 
 
 class Seen(Dataset[Waves]):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 __all__ = ["Enhancing", "FileEnhancer", "FileJob"]
 
+import contextlib
 import itertools
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynvae.audio import AudioInfo, read_audio
+from dynvae.audio import AudioInfo, read_audio, write_audio
 from dynvae.audio.blocks import Kept, Writer, read_blocks, survey
-from dynvae.errors import AudioError
+from dynvae.condition import Condition
+from dynvae.data.lips import LipSettings, condition_of, read_lips_of
+from dynvae.errors import AudioError, ConfigError, DataError
 from dynvae.metrics import score
 from dynvae.pretrained import load
 from dynvae.testtime.em import Progress
@@ -25,10 +29,12 @@ from dynvae.testtime.long import Chunks, enhance_in_chunks
 from dynvae.testtime.online import Online
 from dynvae.testtime.presets import Preset
 from dynvae.testtime.streaming import StreamingEnhancer
+from dynvae.video import VIDEO_SUFFIXES, Lips, read_soundtrack
 from dynvae.work import Item
 
 Sound = NDArray[np.float32]
 SCORE_RATE = 16000
+_NOTABLE = 0.995
 PLOTTED = 30.0
 """Seconds of a file that are drawn at most."""
 
@@ -45,8 +51,9 @@ class Enhancing:
         seed: of all random numbers.
         float_samples: write 32-bit floating-point WAV instead of the format of the input.
         metrics: scores to compute where clean speech is given.
-        plots: draw spectrograms and noise.
+        plots: draw spectrograms and noise, and the lips.
         device: where the model runs.
+        lips: how the lips come to the frames, for a prior that sees them.
     """
 
     prior: str
@@ -58,15 +65,21 @@ class Enhancing:
     metrics: tuple[str, ...] = ("si_sdr",)
     plots: bool = False
     device: str = "cpu"
+    lips: LipSettings = field(default_factory=LipSettings)
 
 
 @dataclass(frozen=True)
 class FileJob:
-    """One file: where it comes from and goes to, and its clean speech, if that is known."""
+    """One file: where it comes from and goes to, its clean speech and its lips, if they are known.
+
+    The source may be a video, of which the sound track is enhanced; the lips may be of any form that
+    `dynvae.video.read_lips` reads, also the same video.
+    """
 
     source: Path
     target: Path
     clean: Path | None = None
+    lips: Path | None = None
 
 
 class FileEnhancer:
@@ -85,6 +98,8 @@ class FileEnhancer:
         self.model = load(way.prior, way.device)
         self.engine = Enhancer(self.model, way.preset, device=way.device) if way.online is None else self.stream()
         self.front_end = self.engine.front_end
+        self.sees = self.model.condition_dim
+        """Numbers in a frame of lips; 0 where the prior sees none."""
 
     def stream(self, rate: int = 16000, channels: int = 1) -> StreamingEnhancer:
         """An enhancer of one stream.
@@ -111,12 +126,19 @@ class FileEnhancer:
         Raises:
             AudioError: the file cannot be used, or the result cannot be written.
         """
-        info = survey(job.source)
+        with heard(job.source) as sound:
+            return self._enhance(job, sound)
+
+    def _enhance(self, job: FileJob, sound: Path) -> dict[str, Any]:
+        """Enhance a file whose sound is in another, if it is a video."""
+        info = survey(sound)
         kept = Kept.of(info, job.target.suffix, float_samples=self.way.float_samples)
         course = _Course()
         wall, cpu = time.perf_counter(), time.process_time()
+        lips = None if job.lips is None else read_lips_of(job.lips)
+        condition = None if lips is None else self._condition(lips, info, job)
         with Writer(job.target, kept, info.sample_rate, info.channels) as writer:
-            for piece in self._pieces(job.source, info, course):
+            for piece in self._pieces(sound, info, course, str(job.source), condition):
                 writer.write(piece)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         found: dict[str, Any] = {
@@ -125,20 +147,33 @@ class FileEnhancer:
             "real_time_factor": wall / info.seconds, "processor_factor": cpu / info.seconds,
             "clipped": writer.clipped, **course.told(),
         }  # fmt: skip
+        if condition is not None:
+            found |= {"lips": str(job.lips), "frames_with_lips": float(condition.present.float().mean())}
         found["notices"] = list(self._notices(found, info, kept))
         if job.clean is not None:
             found["scores"] = {name: self._scores(job.clean, path)
-                               for name, path in (("noisy", job.source), ("enhanced", job.target))}  # fmt: skip
+                               for name, path in (("noisy", sound), ("enhanced", job.target))}  # fmt: skip
         if self.way.plots:
-            self._draw(job, info, course.first)
+            self._draw(job, sound, info, course.first, lips)
         return found
 
-    def _pieces(self, source: Path, info: AudioInfo, course: _Course) -> Iterator[Sound]:
+    def _condition(self, lips: Lips, info: AudioInfo, job: FileJob) -> Condition:
+        """The lips on the frames of the prior."""
+        frames = self.front_end.frames(round(info.seconds * self.front_end.sample_rate))
+        try:
+            return condition_of(lips, frames, self.front_end, self.sees, self.way.lips)
+        except ConfigError as error:
+            raise DataError(f"{job.lips}: {error}") from None
+
+    def _pieces(
+        self, source: Path, info: AudioInfo, course: _Course, name: str, condition: Condition | None
+    ) -> Iterator[Sound]:
         blocks = read_blocks(source)
         if isinstance(self.engine, Enhancer):
             yield from enhance_in_chunks(
-                self.engine, blocks, info.sample_rate, info.samples,
-                chunks=self.way.chunks, seed=self.way.seed, name=str(source), progress=self.progress, told=course,
+                self.engine, blocks, info.sample_rate, info.samples, chunks=self.way.chunks, seed=self.way.seed,
+                name=name, progress=self.progress, told=course,
+                **({} if condition is None else {"condition": condition}),
             )  # fmt: skip
             return
         stream = self.stream(info.sample_rate, info.channels)
@@ -158,6 +193,8 @@ class FileEnhancer:
                    "last healthy estimate is given: listen to it")  # fmt: skip
         if found["clipped"]:
             yield f"{found['clipped']} samples beyond full scale were clipped; --float keeps them"
+        if found.get("frames_with_lips", 1.0) < _NOTABLE:
+            yield f"no lips in {100 * (1 - found['frames_with_lips']):.0f} % of the frames, which are enhanced by sound"
         if not self.way.float_samples and (kept.format, kept.subtype) != (info.format, info.subtype):
             yield f"written as {kept.format} {kept.subtype} instead of {info.format} {info.subtype}"
 
@@ -170,7 +207,7 @@ class FileEnhancer:
             return {name: str(error) for name in self.way.metrics}
         return {name: found.reason if found.failed else found.value for name, found in scores.items()}
 
-    def _draw(self, job: FileJob, info: AudioInfo, first: Enhanced | None) -> None:
+    def _draw(self, job: FileJob, sound: Path, info: AudioInfo, first: Enhanced | None, lips: Lips | None) -> None:
         from dynvae.report.enhancement import enhancement_figure
         from dynvae.report.style import save
 
@@ -178,10 +215,32 @@ class FileEnhancer:
         count = int(np.ceil(PLOTTED * info.sample_rate / size))
         noisy, speech = (
             np.concatenate([block[0] for block in itertools.islice(read_blocks(path, size), count)])
-            for path in (job.source, job.target)
+            for path in (sound, job.target)
         )
         figure = enhancement_figure(noisy, speech, info.sample_rate, self.front_end, first)
         save(figure, picture_of(job.target))
+        if lips is not None and lips.values.dtype == np.uint8:
+            from dynvae.report.lips import lips_figure
+
+            heard_at, _ = read_audio(sound, self.front_end.sample_rate)
+            save(lips_figure(lips, heard_at, self.front_end), job.target.with_name(f"{job.target.name}.lips.png"))
+
+
+@contextlib.contextmanager
+def heard(source: Path) -> Iterator[Path]:
+    """A sound file with what a source sounds like: itself, or the sound track of a video, as long as it is needed.
+
+    Raises:
+        DataError: the video cannot be read, or has no sound.
+    """
+    if source.suffix.lower() not in VIDEO_SUFFIXES:
+        yield source
+        return
+    sound, rate = read_soundtrack(source, mono=False)
+    with tempfile.TemporaryDirectory(prefix="dynvae-") as folder:
+        path = Path(folder) / "sound.wav"
+        write_audio(path, sound / max(1.0, float(np.abs(sound).max())), rate)
+        yield path
 
 
 def picture_of(target: Path) -> Path:
