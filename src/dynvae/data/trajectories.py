@@ -58,7 +58,7 @@ def draw_trajectories(count: int, frames: int = 60, *, seed: int = 0) -> Tensor:
 
     Returns:
         ``(count, frames, 4)`` in float32: left edge, top edge, right edge, and top edge less height, as shares of the
-        picture's width and height (`dynvae.tracking.to_frames`).
+        picture's width and height (`dynvae.motion.BoxView`).
 
     Raises:
         ConfigError: a number is out of range.

@@ -40,7 +40,7 @@ from dynvae.errors import ConfigError
 from dynvae.models.states import expand_state
 from dynvae.models.structures import DICTIONARIES, Dictionary, DictionaryName, SparseLaw
 from dynvae.models.values import ELBO, Continued, Frame, Generated, Latents, Posterior
-from dynvae.motion import Skeleton
+from dynvae.motion import BoxView, Skeleton
 from dynvae.nn import time_mask
 
 Mode = Literal["teacher-forced", "generation"]
@@ -146,7 +146,7 @@ class DVAE(nn.Module, ABC):
         self.observation: Likelihood = (
             kind(observation_std) if issubclass(kind, (FixedGaussianLikelihood, JointLikelihood)) else kind()
         )
-        self.front_end: FrontEnd | Skeleton | None = None
+        self.front_end: FrontEnd | Skeleton | BoxView | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have the constructor of each member record its arguments as ``config``."""

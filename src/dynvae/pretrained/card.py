@@ -12,6 +12,7 @@ import yaml
 from dynvae.audio import FrontEnd
 from dynvae.baselines.mask import MaskNetwork
 from dynvae.models import DVAE
+from dynvae.motion import BoxView
 
 _HEADER = ("license", "license_name", "license_link", "language", "tags", "datasets", "metrics")
 
@@ -46,6 +47,11 @@ def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], di
         parts.append(
             f"It works on power spectra at {front_end.sample_rate} Hz: sine window of {front_end.window_length} "
             f"samples, hop of {front_end.hop_length}."
+        )
+    elif isinstance(front_end, BoxView):
+        parts.append(
+            "It works on boxes in pictures: left, top, right, and top less height, "
+            + ("in shares of the picture." if front_end.seen == "picture" else "seen from the first box, in its sizes.")
         )
     elif front_end is not None:
         parts.append(

@@ -38,7 +38,7 @@ from dynvae.baselines.mask import MaskNetwork
 from dynvae.errors import CheckpointError, ConfigError, DynvaeError
 from dynvae.files import atomic_write
 from dynvae.models import DVAE, ZOO
-from dynvae.motion import Skeleton
+from dynvae.motion import BoxView, Skeleton
 from dynvae.pretrained.card import model_card
 from dynvae.pretrained.construction import construct, fill
 
@@ -148,7 +148,8 @@ def read(
     with _blame(directory / CONFIG):
         model = construct(config["model"], config["arguments"], kinds)
         if config["front_end"] is not None:
-            kind = Skeleton if config["front_end"].get("kind") == "skeleton" else FrontEnd
+            kinds_of_data: dict[Any, Any] = {"skeleton": Skeleton, "boxes": BoxView}
+            kind = kinds_of_data.get(config["front_end"].get("kind"), FrontEnd)
             model.front_end = kind.from_dict(config["front_end"])
     fill(model, state, directory / WEIGHTS)
     return model.to(device).eval()
