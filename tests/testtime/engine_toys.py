@@ -87,6 +87,9 @@ class Additive:
     def score(self, speech: Tensor) -> Tensor:
         return (self.x - speech) / NOISE
 
+    def sensitivity(self, speech: Tensor) -> Tensor:
+        return torch.full_like(speech, NOISE**-0.5)
+
 
 def exact_posterior(prior: LinearPrior, likelihood: Additive, scene: Scene) -> tuple[Tensor, Tensor]:
     """Mean and variance of every latent: the log-density is quadratic, so that two derivatives tell all."""

@@ -21,7 +21,7 @@ MOVES: tuple[Any, ...] = ("frames", "oddeven", "sequence")
 SAMPLERS = {
     "mh": Metropolis(0.3, steps=60, burn_in=10, chains=64),
     "mala": Metropolis(0.1, steps=40, burn_in=10, chains=64, drift=True),
-    "langevin": Langevin(0.01, moves=40, chains=256, jitter=0.0, precondition=None, reach=None),
+    "langevin": Langevin(0.01, moves=40, chains=256, temperature=1, precondition=None, reach=None),
 }
 
 
@@ -76,26 +76,39 @@ def test_the_point_estimate_is_the_mode(moves: Any) -> None:
     torch.testing.assert_close(chain.point.latents.z, mean, rtol=0, atol=1e-3)
 
 
-def test_dynamics_in_standard_deviations_of_the_prior_have_the_same_law() -> None:
+@pytest.mark.parametrize("temperature", [1, 2])
+def test_dynamics_in_standard_deviations_of_the_posterior_have_its_law(temperature: float) -> None:
     scene = toys.toy_scene()
     likelihood = toys.Additive(torch.linspace(-1, 2, toys.TIME * toys.BINS, dtype=torch.float64).view(1, toys.TIME, -1))
     prior = toys.LinearPrior("oddeven")
     mean, variance = toys.exact_posterior(prior, likelihood, scene)
-    chain = Langevin(0.02, moves=300, chains=256, jitter=0.0, reach=None).start(
-        prior.on(scene), scene, toys.numbers(scene)
-    )
+    settings = Langevin(0.05, moves=100, chains=256, reach=None, temperature=temperature)
+    chain = settings.start(prior.on(scene), scene, toys.numbers(scene))
     for _ in range(2):
         chain.sweep(likelihood)  # type: ignore[arg-type]
     z = chain.point.latents.z
     assert ((z.mean(0, keepdim=True) - mean) / variance.sqrt()).abs().max() < 0.25
-    assert ((z.var(0, keepdim=True) / variance).mean() - 1).abs() < 0.1
+    assert ((z.var(0, keepdim=True) / variance).mean() / temperature - 1).abs() < 0.1
+
+
+def test_steps_are_scaled_by_the_curvature_of_the_posterior() -> None:
+    scene, likelihood = toys.toy_scene(), toys.Additive(torch.zeros(1, toys.TIME, toys.BINS, dtype=torch.float64))
+    prior = toys.LinearPrior("frames")
+    settings = Langevin(1e-9, chains=512, every=1, span=2 * toys.TIME + 1)
+    chain = settings.start(prior.on(scene), scene, toys.numbers(scene))
+    for _ in range(3):
+        chain.sweep(likelihood)
+    assert chain.variance is not None
+    curvature = prior.emission.square().sum(1).mean() / toys.NOISE
+    found = 1 / torch.as_tensor(chain.variance[0])
+    torch.testing.assert_close(found, (1 + curvature).expand_as(found), rtol=0.05, atol=0)
 
 
 def test_preconditioned_dynamics_find_the_mode_region() -> None:
     scene, likelihood = toys.toy_scene(), toys.Additive(torch.ones(1, toys.TIME, toys.BINS, dtype=torch.float64))
     prior = toys.LinearPrior("frames")
     mean, variance = toys.exact_posterior(prior, likelihood, scene)
-    settings = Langevin(0.002, moves=200, chains=64, jitter=0.0, precondition="rmsprop")
+    settings = Langevin(0.002, moves=200, chains=64, temperature=1, precondition="rmsprop")
     chain = settings.start(prior.on(scene), scene, toys.numbers(scene))
     for _ in range(3):
         chain.sweep(likelihood)  # type: ignore[arg-type]

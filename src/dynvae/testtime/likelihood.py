@@ -29,6 +29,10 @@ class Likelihood(Protocol):
         """The gradient of :meth:`log_prob` by the decoder's output, ``(rows, time, feature)``."""
         ...
 
+    def sensitivity(self, speech: Tensor) -> Tensor:
+        """The root of the Fisher information of x about the decoder's output, ``(rows, time, feature)``."""
+        ...
+
 
 class NoisySpeech:
     r"""Speech of variance σ² at gain g in noise of variance ψ.
@@ -73,6 +77,13 @@ class NoisySpeech:
         inverse = self._total(speech).reciprocal_()
         share = inverse * self.scene.power.unsqueeze(1)
         share = share.sub_(1).mul_(inverse).mul_(self._rows(speech)).mul_(self.gain[:, None, :, None])
+        if self.scene.valid is not None:
+            share = share.mul_(self.scene.valid.unsqueeze(1))
+        return share.flatten(0, 1)
+
+    def sensitivity(self, speech: Tensor) -> Tensor:
+        """The root of the Fisher information about ln σ², g σ² / V; zero in the padding."""
+        share = (self._rows(speech) * self.gain[:, None, :, None]).div_(self._total(speech))
         if self.scene.valid is not None:
             share = share.mul_(self.scene.valid.unsqueeze(1))
         return share.flatten(0, 1)

@@ -47,14 +47,10 @@ _LEGACY_NMF = NMF(rank=8, level=None, floor=False)
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
-            # Two patterns of noise: where the prior fits badly, eight take the speech. Small steps are as good near
-            # 0 dB, and far better above 10 dB.
-            EM(Langevin(3e-3, jitter=0.01), NMF(rank=2, exponent=1.0), average=10),
-            text="Langevin EM: two chains, 100 iterations of fast noise updates, the last ten averaged",
-        ),
-        "low-snr": Preset(
-            EM(Langevin(step=4e-2), NMF(exponent=1.0), iterations=40, average=10),
-            text="40 iterations of large steps, eight patterns of noise: for DKFs near 0 dB; worse above 10 dB",
+            # Two patterns of noise: where the prior fits badly, eight take the speech.
+            EM(Langevin(), NMF(rank=2, exponent=1.0), iterations=50, average=10),
+            text="Langevin EM: one chain, steps in standard deviations of the posterior, 50 iterations of fast noise "
+            "updates, the last ten averaged",
         ),
         "vae-mcem": Preset(
             EM(Metropolis(0.01, steps=40, burn_in=30, adapt=False), NMF(rank=10, level=None), least_gain=0.0),
@@ -74,7 +70,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "dkf-ldem": Preset(
             EM(
-                Langevin(5e-3, moves=20, chains=5, precondition="rmsprop", reach=None, jitter=0.01, smooth=5.0),
+                Langevin(
+                    5e-3, moves=20, chains=5, precondition="rmsprop", reach=None, temperature=1, jitter=0.01, smooth=5.0
+                ),
                 _LEGACY_NMF,
                 gains=False,
             ),
@@ -83,7 +81,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             text="preconditioned Langevin EM of a DKF with published settings (Sadeghi and Serizel, 2023)",
         ),
         "ldem": Preset(
-            EM(Langevin(5e-3, chains=10, precondition=None, reach=None, jitter=0.01), _LEGACY_NMF, least_gain=0.0),
+            EM(
+                Langevin(5e-3, chains=10, precondition=None, reach=None, temperature=1, jitter=0.01),
+                _LEGACY_NMF,
+                least_gain=0.0,
+            ),
             energy="published",
             attempts=1,
             text="Langevin EM as published: ten chains, the prior without its ½ (Sadeghi and Serizel, 2024)",

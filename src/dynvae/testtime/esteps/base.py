@@ -31,6 +31,11 @@ class Statistics:
         mask: the gain of the estimate, ``(batch, time, bins)``, in the second form.
         gain: g, ``(batch, time)``, where the E-step has chosen it.
         log_evidence: ln p(x) up to a constant, ``(batch,)``, where it is exact.
+        frames: ln p(x_t | ...) of each frame, up to a constant, or a bound, ``(batch, time)``, where the E-step has it.
+        latents: of the samples, ``(batch · samples, time, z_dim)``.
+        log_prior: their ln p(z_t | ...), ``(batch · samples, time)``.
+        entropy: of q(z_t), ``(batch · samples, time)``, where it is not the samples that tell it.
+        modes: what a mixture of priors makes of each frame: p(mode | x), ``(batch, modes, time)``.
         info: numbers worth telling, such as the rate of acceptance.
     """
 
@@ -40,6 +45,11 @@ class Statistics:
     mask: Tensor | None = None
     gain: Tensor | None = None
     log_evidence: Tensor | None = None
+    frames: Tensor | None = None
+    latents: Tensor | None = None
+    log_prior: Tensor | None = None
+    entropy: Tensor | None = None
+    modes: Tensor | None = None
     info: dict[str, float] = field(default_factory=dict)
 
 
@@ -83,6 +93,12 @@ class Point:
             self.speech = likelihood.of(self.decoded.output)
         return self.speech
 
+    def statistics(self, likelihood: Likelihood) -> Statistics:
+        """The point as samples of the latents."""
+        return Statistics(
+            speech=self.heard(likelihood), latents=self.latents.z, log_prior=self.decoded.log_prior.detach()
+        )
+
     def gradient(self, likelihood: Likelihood, temperature: float = 1.0) -> list[Tensor]:
         """Of ln p(x, z): by z, and by w where there is one.
 
@@ -101,8 +117,17 @@ class Point:
         if self.log_prior_w is not None:
             outputs.append(self.log_prior_w)
             upstream.append(torch.ones_like(self.log_prior_w))
+        return self._back(outputs, upstream, keep=False)
+
+    def slope(self, upstream: Tensor) -> list[Tensor]:
+        """The gradient of the decoder's output times this, ``(rows, time, feature)``: by z and w. The graph stays."""
+        return self._back([self.decoded.output], [upstream], keep=True)
+
+    def _back(self, outputs: list[Tensor], upstream: list[Tensor], *, keep: bool) -> list[Tensor]:
         used = [(out, up) for out, up in zip(outputs, upstream, strict=True) if out.requires_grad]
-        found = torch.autograd.grad([out for out, _ in used], self.leaves, [up for _, up in used], allow_unused=True)
+        found = torch.autograd.grad(
+            [out for out, _ in used], self.leaves, [up for _, up in used], retain_graph=keep, allow_unused=True
+        )
         return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(self.leaves, found, strict=True)]
 
 
@@ -127,4 +152,5 @@ def joined(parts: Sequence[Statistics], scene: Scene) -> Statistics:
             padded.append(torch.cat([value, value.new_full(shape, fill)], axis))
         return torch.cat(padded)
 
-    return Statistics(speech=together("speech", 1, 1.0), gain=together("gain", 1, 1.0), info=parts[0].info)
+    frames: dict[str, Any] = {name: together(name, 1, 0.0) for name in ("latents", "log_prior", "entropy")}
+    return Statistics(speech=together("speech", 1, 1.0), gain=together("gain", 1, 1.0), info=parts[0].info, **frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Metropolis"]
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -143,19 +144,65 @@ class Walk:
         self.sweeps += 1
         if s.jitter and (s.drift or self.sweeps == 1):
             self.latents = self._shaken(self.latents, s.jitter)
-        place = self._place(self.latents, likelihood)
-        for step in range(s.steps):
-            for block in self._blocks(place.latents.z):
-                place, rate = self._step(place, block, likelihood)
-                accepted.append(rate)
+        mixed = self.moves == "frames" and not self.apart and not s.drift
+        steps = self._mixed_steps if mixed else self._steps
+        for step, place in enumerate(steps(likelihood, accepted)):
             if step >= s.burn_in:
-                kept.append(place.speech)
+                kept.append((place.speech, place.latents.z, place.log_prior))
         self.latents = place.latents
-        speech = torch.stack(kept, 1)  # the kept states of a chain side by side, and so those of a recording
+        # The kept states of a chain side by side, and so those of a recording.
+        speech, z, log_prior = (torch.stack(some, 1).flatten(0, 1) for some in zip(*kept, strict=True))
         rates = torch.stack(accepted).mean(0)
         if s.adapt:
             self.log_step += (rates - (0.57 if s.drift else 0.3)) * 2 / self.sweeps**0.6
-        return Statistics(speech=speech.flatten(0, 1), info={"acceptance": float(rates.mean())})
+        info = {"acceptance": float(rates.mean())}
+        return Statistics(speech=speech, latents=z, log_prior=log_prior, info=info)
+
+    def _steps(self, likelihood: Likelihood, accepted: list[Tensor]) -> Iterator[_Place]:
+        """The place after each step; the rates of acceptance are appended."""
+        place = self._place(self.latents, likelihood)
+        for _ in range(self.settings.steps):
+            for block in self._blocks(place.latents.z):
+                place, rate = self._step(place, block, likelihood)
+                accepted.append(rate)
+            yield place
+
+    def _mixed_steps(self, likelihood: Likelihood, accepted: list[Tensor]) -> Iterator[_Place]:
+        """The same where frames are accepted alone although the decoder looks across them.
+
+        What was accepted has to be decoded anew: together with the next proposal, which does not depend on it.
+        """
+        latents = self.latents
+        for step in range(self.settings.steps):
+            proposal = self._shaken(latents, self.log_step.exp())
+            place, new = self._places(latents, proposal, likelihood)
+            if step:
+                yield place
+            gain = new.log_likelihood - place.log_likelihood + new.log_prior - place.log_prior
+            where = self._decide(gain, torch.zeros_like(gain[:, :1]), place, new, None)
+            accepted.append(self._rate(where, None))
+            latents = Latents(torch.where(where.unsqueeze(-1), proposal.z, latents.z), latents.w)
+        yield self._place(latents, likelihood)
+
+    def _places(self, one: Latents, other: Latents, likelihood: Likelihood) -> tuple[_Place, _Place]:
+        """Two places, decoded as twice as many chains."""
+        chains = self.settings.chains
+
+        def join(a: Tensor, b: Tensor) -> Tensor:
+            return torch.cat([a.unflatten(0, (-1, chains)), b.unflatten(0, (-1, chains))], 1).flatten(0, 1)
+
+        w = None if one.w is None or other.w is None else join(one.w, other.w)
+        both = self._place(Latents(join(one.z, other.z), w), likelihood)
+
+        def part(values: Tensor, index: int) -> Tensor:
+            return values.unflatten(0, (-1, 2, chains))[:, index].flatten(0, 1)
+
+        def place(latents: Latents, index: int) -> _Place:
+            prior_w = None if both.log_prior_w is None else part(both.log_prior_w, index)
+            speech, prior, heard = (part(x, index) for x in (both.speech, both.log_prior, both.log_likelihood))
+            return _Place(latents, speech, prior, prior_w, heard, [])
+
+        return place(one, 0), place(other, 1)
 
     def _blocks(self, z: Tensor) -> list[Tensor | None]:
         """The frames that move together, ``(1, time, 1)``; None for all."""
