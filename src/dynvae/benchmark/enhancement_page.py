@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["write_page"]
+__all__ = ["plain", "write_page"]
 
 import dataclasses
 import logging
@@ -59,7 +59,7 @@ def write_page(
     if heard := list(_examples(config, shown)):
         text = f"<p>The first {SOUND_SECONDS:g} seconds of some files.</p>"
         chapters.append(html.section("listen", "Listen", text, *heard))
-    settings = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False, allow_unicode=True)
+    settings = yaml.safe_dump(plain(dataclasses.asdict(config)), sort_keys=False, allow_unicode=True)
     chapters.append(
         html.section(
             "settings",
@@ -76,11 +76,11 @@ def write_page(
     return path
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Nested settings as what YAML knows."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _examples(config: EnhancementConfig, shown: Sequence[SpeechPair]) -> Iterator[str]:

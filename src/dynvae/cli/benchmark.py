@@ -19,7 +19,8 @@ from dynvae.training import TrainConfig
 
 DESCRIPTION = """Train several models, measure each by analysis-resynthesis, and write one table (table.md, table.csv)
 and one page (index.html) with plots and sound. The runs are in runs/ROW-seedN: what is complete is not done again, what
-was stopped goes on. `dynvae benchmark enhancement` compares ways to enhance speech instead."""
+was stopped goes on. `dynvae benchmark enhancement` compares ways to enhance speech instead,
+`dynvae benchmark audiovisual` models that see lips."""
 
 
 def run(arguments: list[str]) -> int:
@@ -28,6 +29,10 @@ def run(arguments: list[str]) -> int:
         from dynvae.cli.benchmark_enhancement import run as run_enhancement
 
         return run_enhancement(arguments[1:])
+    if arguments[:1] == ["audiovisual"]:
+        from dynvae.cli.benchmark_audiovisual import run as run_audiovisual
+
+        return run_audiovisual(arguments[1:])
     config = _config(_parser().parse_args(arguments))
     start = time.monotonic()
 

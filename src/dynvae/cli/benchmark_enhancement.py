@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["make_enhancement_parser", "run", "settings_of"]
+__all__ = ["make_enhancement_parser", "run", "settings_of", "shown_work", "words"]
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from dynvae.benchmark.enhancement import run_enhancement
@@ -27,6 +29,23 @@ and settings. There are {", ".join(KINDS)}, and the presets {", ".join(PRESETS)}
 def run(arguments: list[str]) -> int:
     """Do the benchmark, and return 0; 1 if a file could not be enhanced, 130 or 143 if a signal has stopped it."""
     config = settings_of(make_enhancement_parser().parse_args(arguments))
+    with shown_work() as (say, report):
+        try:
+            measured = run_enhancement(config, say, report)
+        except Stopped as stopped:
+            print(f"{stopped}", flush=True)
+            return 128 + stopped.signum
+    print(to_markdown(measured.rows))
+    for note in measured.notes:
+        print(note)
+    print(f"table:  {config.out}/table.md, {config.out}/table.csv, {config.out}/files.csv")
+    print(f"report: {measured.page}", flush=True)
+    return 1 if any(row.failed for row in measured.rows) else 0
+
+
+@contextlib.contextmanager
+def shown_work() -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
+    """Two ways to tell of long work: by lines with the time since its beginning, and by bars with a label each."""
     start = time.monotonic()
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
@@ -41,17 +60,7 @@ def run(arguments: list[str]) -> int:
             text = f"{spent // 60:3d}:{spent % 60:02d}  {line}"
             bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-        try:
-            measured = run_enhancement(config, say, report)
-        except Stopped as stopped:
-            print(f"{stopped}", flush=True)
-            return 128 + stopped.signum
-    print(to_markdown(measured.rows))
-    for note in measured.notes:
-        print(note)
-    print(f"table:  {config.out}/table.md, {config.out}/table.csv, {config.out}/files.csv")
-    print(f"report: {measured.page}", flush=True)
-    return 1 if any(row.failed for row in measured.rows) else 0
+        yield say, report
 
 
 def make_enhancement_parser() -> Parser:
@@ -91,19 +100,19 @@ def settings_of(options: Any) -> EnhancementConfig:
         if getattr(options, key) is None:
             raise ConfigError(f"give --{key}; dynvae benchmark enhancement --help tells the options")
     try:
-        snrs = tuple(float(word) for word in _words(options.snrs))
+        snrs = tuple(float(word) for word in words(options.snrs))
     except ValueError:
         raise ConfigError(f"ratios are numbers of decibels, not {options.snrs}") from None
     return EnhancementConfig(
         data=options.data,
         out=options.out,
-        methods=tuple(Method.of(what) for what in _words(options.methods)),
+        methods=tuple(Method.of(what) for what in words(options.methods)),
         noise=options.noise,
         snrs=snrs,
         split=options.split,
         corpus=options.corpus,
         against=options.against,
-        metrics=tuple(_words(options.metrics)),
+        metrics=tuple(words(options.metrics)),
         limit=options.limit,
         examples=options.examples,
         seed=options.seed,
@@ -113,6 +122,6 @@ def settings_of(options: Any) -> EnhancementConfig:
     )
 
 
-def _words(value: Any) -> list[Any]:
+def words(value: Any) -> list[Any]:
     """The items of a list, or of a text with commas between them."""
     return [word.strip() for word in value.split(",")] if isinstance(value, str) else list(value)
