@@ -62,8 +62,8 @@ def smoothed(
 
     Args:
         frames: ln p(x_t | k_t), ``(batch, time, states)``.
-        log_initial: ln p(k), ``(states,)``; of the first frame, where there are transitions.
-        log_transitions: ln p(k_t | k_t-1), ``(states, states)``; None for independent frames.
+        log_initial: ln p(k), ``(states,)`` or what broadcasts; of the first frame, where there are transitions.
+        log_transitions: ln p(k_t | k_t-1), ``(states, states)``, or one for each sequence; None for independent frames.
         lengths: ``(batch,)``. States in the padding mean nothing.
 
     Example:
@@ -79,7 +79,7 @@ def smoothed(
     if log_transitions is None:
         return Smoothed(forward, None, total)
     after = torch.zeros_like(frames[:, 0])  # ln p(x_t+1:T | k_t), up to a constant
-    laters, pairs = [after], torch.zeros(len(frames), *log_transitions.shape, dtype=frames.dtype, device=frames.device)
+    laters, pairs = [after], frames.new_zeros(len(frames), *log_transitions.shape[-2:])
     for t in reversed(range(1, time)):
         ahead = after + frames[:, t]
         joint = forward[:, t - 1].unsqueeze(2) + log_transitions + ahead.unsqueeze(1)

@@ -7,11 +7,14 @@ __all__ = ["CVAE"]
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from dynvae.condition import Condition
 from dynvae.dependencies import Dependencies
 from dynvae.errors import ConfigError
 from dynvae.models.recursive import Recursion, RecursiveDVAE
+from dynvae.models.values import Latents
 from dynvae.models.views import Absent, View
 from dynvae.nn import MLP
 
@@ -114,6 +117,19 @@ class CVAE(RecursiveDVAE):
             p.prior(p(self.prior_net, view(p, self, "prior")))
         v = [view(p, self, "decoder")] if self.conditional_decoder else []
         p.likelihood(p(self.decoder, p(self.z_net, p.z), *v))
+
+    def foreseen(self, condition: Condition, x: Tensor) -> Tensor:
+        """What the condition alone tells of the latents: the prior's mean, or that of an encoder that sees no x.
+
+        Raises:
+            ConfigError: neither of them sees the condition alone.
+        """
+        if self.encoder_sees == "v":
+            return self.posterior(x, latents=Latents(x.new_zeros(*x.shape[:2], self.z_dim)), condition=condition).z.mean
+        if not self.conditional_prior:
+            raise ConfigError("the condition alone tells nothing of the latents of a CVAE whose prior does not see it")
+        zero = x.new_zeros(*x.shape[:2], self.z_dim)
+        return self.prior(Latents(zero), x, condition=condition).mean
 
     def sound_path(self) -> list[tuple[nn.Parameter, slice]]:
         """See the base class. The decoder's output layers, which serve both, are left out."""

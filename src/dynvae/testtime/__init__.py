@@ -20,6 +20,7 @@ __all__ = [
     "Online",
     "Preset",
     "Prior",
+    "PriorMixture",
     "Scene",
     "Separated",
     "StationaryNoise",
@@ -34,6 +35,7 @@ from dynvae.testtime.enhancement import Enhanced, Enhancer, enhance
 from dynvae.testtime.esteps import Langevin
 from dynvae.testtime.likelihood import NoisySpeech
 from dynvae.testtime.long import Chunks, enhance_in_chunks
+from dynvae.testtime.mixture import PriorMixture
 from dynvae.testtime.noise import NMF, FixedNoise, StationaryNoise
 from dynvae.testtime.online import Online
 from dynvae.testtime.presets import PRESETS, Preset, preset

@@ -83,6 +83,7 @@ class ConditionedStates:
     """:class:`SpectralStates` at work."""
 
     moves: Moves = "sequence"
+    present: Tensor | None = None
     fed = False
     local = True
 

@@ -15,6 +15,7 @@ from dynvae.errors import ConfigError
 from dynvae.testtime.esteps import EStep, Statistics
 from dynvae.testtime.guards import Watch
 from dynvae.testtime.likelihood import NoisySpeech
+from dynvae.testtime.mixture import start
 from dynvae.testtime.noise import Noise, NoiseModel, update_gain
 from dynvae.testtime.prior import Prior
 from dynvae.testtime.scene import Draws, Scene
@@ -38,6 +39,7 @@ class Separated:
         collapsed: whether the estimate had to be rescued or is suspiciously quiet, ``(batch,)``.
         model: the noise model at the end, which can go on.
         info: what the E-step has told last.
+        modes: of a mixture of priors, p(mode | x) at each frame, ``(batch, modes, time)``.
     """
 
     mask: Tensor
@@ -49,6 +51,7 @@ class Separated:
     collapsed: Tensor
     model: Noise
     info: dict[str, Any] = field(default_factory=dict)
+    modes: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ class EM:
         """
         conditioned = prior.on(scene)
         noise = self.noise.start(scene, draws)
-        chain = self.estep.start(conditioned, scene, draws)
+        chain = start(self.estep, conditioned, scene, draws)
         gain = scene.power.new_ones(scene.power.shape[:2])
         watch = Watch(scene)
         last, count = min(self.average, self.iterations), 0
@@ -125,11 +128,12 @@ class EM:
         assert mask is not None
         if self.closing:
             last_words = NoisySpeech(scene, noise.variance, gain)
-            mask, count = _mask(last_words, chain.sweep(last_words)), 1
+            statistics = chain.sweep(last_words)
+            mask, count = _mask(last_words, statistics), 1
         mask, energy, collapsed = watch.verdict(mask / count)
         objective = torch.stack(watch.objective)
         return Separated(mask, noise.variance, gain, objective, watch.iterations, energy, collapsed, noise,
-                         statistics.info)  # fmt: skip
+                         statistics.info, statistics.modes)  # fmt: skip
 
     def _m_step(self, statistics: Statistics, scene: Scene, noise: Noise, gain: Tensor) -> Tensor:
         """Update the noise, and give the new gain."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dynvae.audio import FrontEnd, resample
 from dynvae.audio.stft import power_of
+from dynvae.condition import Condition
 from dynvae.errors import AudioError, ConfigError
 from dynvae.models import DVAE
 from dynvae.pretrained import load
@@ -44,6 +45,7 @@ class Enhanced:
         patterns: spectral patterns W and activations H of the noise, ``(channels, K, bins)`` and
             ``(channels, time, K)``, where the noise model has them.
         info: numbers that the E-step has told last, such as its rate of acceptance.
+        modes: of a mixture of priors, p(mode | x) at each frame, ``(channels, modes, time)``; of silent channels zero.
     """
 
     waveform: NDArray[np.float32]
@@ -54,6 +56,7 @@ class Enhanced:
     silent: NDArray[np.bool_]
     patterns: tuple[Tensor, Tensor] | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    modes: NDArray[np.float32] | None = None
 
 
 class Enhancer:
@@ -99,7 +102,14 @@ class Enhancer:
         self.prior, self.front_end, self.device = prior, front_end, torch.device(device)
 
     def __call__(
-        self, waveform: Any, sample_rate: int, *, seed: int = 0, name: str = "", progress: Progress | None = None
+        self,
+        waveform: Any,
+        sample_rate: int,
+        *,
+        condition: Condition | None = None,
+        seed: int = 0,
+        name: str = "",
+        progress: Progress | None = None,
     ) -> Enhanced:
         """Enhance a recording; the result has its rate, length, channels and level.
 
@@ -110,6 +120,9 @@ class Enhancer:
         Args:
             waveform: array or tensor of floats, ``(samples,)`` or ``(channels, samples)``.
             sample_rate: its rate, in hertz.
+            condition: what is known beside the sound, such as lips, for one channel or each, on the frames of the front
+                end at its rate: frame t is centred on sample t · hop. A condition that ends early is absent from there
+                on, one that goes on is cut. A prior that sees none ignores it.
             seed: of all random numbers; each channel draws the same ones.
             name: what errors call the recording.
             progress: told how it goes.
@@ -130,7 +143,9 @@ class Enhancer:
             nothing = np.zeros((0, len(channels)))
             return Enhanced(result.reshape(shape), nothing, [], nothing.sum(0), silent & False, silent)
         signals = torch.from_numpy((low[heard] - mean[heard]) / peak[heard]).to(self.device)
-        estimates, found = self.separate([*signals], seed=seed, progress=progress)
+        if condition is not None and len(condition.present) > 1:
+            condition = Condition(*(part[torch.from_numpy(heard)] for part in condition))
+        estimates, found = self.separate([*signals], condition=condition, seed=seed, progress=progress)
         for index, estimate in zip(heard, estimates, strict=True):
             level = estimate.cpu().numpy() * peak[index]
             back = resample(level, self.front_end.sample_rate, sample_rate)[: channels.shape[1]]
@@ -140,12 +155,21 @@ class Enhancer:
         objective = np.full((len(found.iterations), len(channels)), np.nan)
         objective[:, heard] = found.objective.cpu().numpy()
         patterns = (found.model.w, found.model.h) if isinstance(found.model, Patterns) else None
+        modes = None
+        if found.modes is not None:
+            modes = np.zeros((len(channels), *found.modes.shape[1:]), np.float32)
+            modes[heard] = found.modes.cpu().numpy()
         return Enhanced(
-            result.reshape(shape), objective, found.iterations, energy, collapsed, silent, patterns, found.info
+            result.reshape(shape), objective, found.iterations, energy, collapsed, silent, patterns, found.info, modes
         )
 
     def separate(
-        self, signals: Sequence[Tensor], *, seed: int = 0, progress: Progress | None = None
+        self,
+        signals: Sequence[Tensor],
+        *,
+        condition: Condition | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
     ) -> tuple[list[Tensor], Separated]:
         """The speech in several signals at once, of unequal length, at the prior's rate and a peak of one.
 
@@ -153,13 +177,18 @@ class Enhancer:
 
         Args:
             signals: each ``(samples,)``, of some sound, on the enhancer's device.
+            condition: of all signals, or one for each; see :meth:`__call__`.
             seed: of the random numbers of each.
             progress: told how it goes.
         """
         spectra = [self.front_end.stft(signal) for signal in signals]
         lengths = torch.tensor([len(spectrum) for spectrum in spectra], device=self.device)
         power = torch.nn.utils.rnn.pad_sequence([power_of(spectrum) for spectrum in spectra], batch_first=True)
-        scene = Scene.of(power, lengths)
+        if condition is not None:
+            condition = Condition.of(*condition).fitted(power.shape[1])
+            if len(condition.present) == 1:
+                condition = condition.repeated(len(signals))
+        scene = Scene.of(power, lengths, condition)
         found = guarded(self.preset.em, self.prior, scene, seed, self.preset.attempts, progress)
         speech = [
             self.front_end.istft(spectrum * mask[: len(spectrum)], len(signal))
@@ -174,6 +203,7 @@ def enhance(
     prior: str | os.PathLike[str] | DVAE | Prior = DEFAULT_PRIOR,
     method: str | Preset = "default",
     *,
+    condition: Condition | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     **settings: Any,
@@ -188,6 +218,7 @@ def enhance(
         sample_rate: in hertz, any.
         prior: bundled name, folder, DVAE or :class:`~dynvae.testtime.prior.Prior`; its weights are never changed.
         method: the name of a preset, or a preset.
+        condition: what is known beside the sound, such as lips; see :class:`Enhancer`.
         seed: of all random numbers.
         device: where it runs.
         settings: what is otherwise than in the preset, such as ``iterations=50``.
@@ -209,7 +240,8 @@ def enhance(
         >>> enhance(np.random.default_rng(0).normal(size=(2, 1000)), 16000, model, iterations=3).shape
         (2, 1000)
     """
-    return Enhancer(prior, method, device=device, **settings)(waveform, sample_rate, seed=seed).waveform
+    enhancer = Enhancer(prior, method, device=device, **settings)
+    return enhancer(waveform, sample_rate, condition=condition, seed=seed).waveform
 
 
 def _checked(waveform: Any, name: str) -> tuple[NDArray[np.float32], tuple[int, ...]]:

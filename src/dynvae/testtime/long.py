@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynvae.audio.blocks import Resampler
+from dynvae.condition import Condition
 from dynvae.errors import ConfigError
 from dynvae.testtime.em import Progress
 from dynvae.testtime.enhancement import Enhanced, Enhancer
@@ -68,6 +69,7 @@ def enhance_in_chunks(
     samples: int,
     *,
     chunks: Chunks = Chunks(),
+    condition: Condition | None = None,
     seed: int = 0,
     name: str = "",
     progress: Progress | None = None,
@@ -85,6 +87,7 @@ def enhance_in_chunks(
         sample_rate: of the recording, in hertz.
         samples: that it has, per channel.
         chunks: how it is cut.
+        condition: what is known beside the sound, on the frames of the whole recording; see :class:`Enhancer`.
         seed: of each chunk's random numbers.
         name: what errors call it.
         progress: told how a chunk goes.
@@ -100,7 +103,7 @@ def enhance_in_chunks(
     count, size, overlap = chunks.plan(round(samples * rate / sample_rate), rate)
     if count == 1:
         whole = np.concatenate(list(blocks), 1)
-        found = enhancer(whole, sample_rate, seed=seed, name=name, progress=progress)
+        found = enhancer(whole, sample_rate, condition=condition, seed=seed, name=name, progress=progress)
         if told is not None:
             told(1, 1, whole, found)
         yield found.waveform
@@ -112,12 +115,17 @@ def enhance_in_chunks(
     given = 0
     for index, chunk in enumerate(_cut(blocks, sample_rate, rate, count, size, overlap), 1):
         known = known or [None] * len(chunk)
+        seen = None
+        if condition is not None:
+            first = round((index - 1) * (size - overlap) / enhancer.front_end.hop_length)
+            seen = condition.frames(first, condition.present.shape[1])
         back = back or Resampler(rate, sample_rate, len(chunk))
         parts = []
         for channel, sound in enumerate(chunk):
             one = Enhancer(enhancer.prior, _carried(enhancer.preset, known[channel]), front_end=enhancer.front_end,
                            device=enhancer.device)  # fmt: skip
-            parts.append(one(sound[None], rate, seed=seed, name=name, progress=progress))
+            own = seen if seen is None or len(seen.present) == 1 else Condition(*(p[channel][None] for p in seen))
+            parts.append(one(sound[None], rate, condition=own, seed=seed, name=name, progress=progress))
             if parts[-1].patterns is not None and not parts[-1].collapsed.any():
                 known[channel] = parts[-1].patterns[0]
         found = _together(parts)

@@ -152,6 +152,7 @@ class _NewestFrame:
 
     moves: Moves = "frames"
     fed, local = False, True
+    present: Tensor | None = None
 
     def __init__(self, model: DVAE, state: Any, level: Tensor, starts: Tensor) -> None:
         self.model, self.state, self.starts = model, expand_state(state, len(starts)), starts

@@ -7,12 +7,13 @@ __all__ = ["Conditioned", "DVAEPrior", "Decoded", "Feedback", "Moves", "Prior", 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from dynvae.condition import Condition
 from dynvae.distributions import ComplexGaussian, ComplexGaussianLikelihood, standard_normal
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, Latents, RecursiveDVAE
@@ -23,6 +24,7 @@ Moves = Literal["frames", "oddeven", "sequence"]
 """What a Metropolis-Hastings step can decide on by itself and be exact: each frame alone; the odd frames each alone
 and then the even ones; only the whole sequence."""
 Feedback = Literal["estimate", "own", "noisy"]
+Start = Literal["encoder", "condition"]
 PriorEnergy = Literal["exact", "published"]
 
 
@@ -84,6 +86,9 @@ class Conditioned(Protocol):
         """Prior and likelihood of latents whose rows are ``batch · samples``."""
         ...
 
+    present: Tensor | None
+    """The frames on which it has the condition that it asks for, ``(batch, time)``; None if it asks for none."""
+
     def feed(self, clean: Tensor) -> None:
         """Give the present estimate of the clean power, ``(batch, time, bins)``, at unit gain."""
         ...
@@ -98,26 +103,39 @@ class DVAEPrior:
     - ``"own"``: its own means, as in generation (published for SRNN);
     - ``"noisy"``: the noisy power.
 
-    The encoder reads the noisy power. The caller's model is copied without its gradients and never changed.
+    The encoder reads the noisy power, and the condition of the recording if the model sees one. The caller's model is
+    copied without its gradients and never changed.
 
     Args:
         model: a model of power spectra.
         feedback: see above.
+        start: where E-steps start: at the mean of the ``"encoder"``, or, on frames that have it, at what the
+            ``"condition"`` alone tells, which noise does not touch (:meth:`~dynvae.models.DVAE.foreseen`).
         energy: ``"exact"``, or the prior's log-density as in the published samplers (see :attr:`Decoded.log_prior`).
 
     Raises:
         ConfigError: the model is not one of power spectra, or an option is unknown.
     """
 
-    def __init__(self, model: DVAE, *, feedback: Feedback = "estimate", energy: PriorEnergy = "exact") -> None:
-        if feedback not in get_args(Feedback) or energy not in get_args(PriorEnergy):
-            raise ConfigError(f"feedback is one of {', '.join(get_args(Feedback))}, energy of "
-                              f"{', '.join(get_args(PriorEnergy))}; not '{feedback}', '{energy}'")  # fmt: skip
+    def __init__(
+        self,
+        model: DVAE,
+        *,
+        feedback: Feedback = "estimate",
+        start: Start = "encoder",
+        energy: PriorEnergy = "exact",
+    ) -> None:
+        for option, known in ((feedback, Feedback), (start, Start), (energy, PriorEnergy)):
+            if option not in get_args(known):
+                raise ConfigError(f"a prior has feedback, start and energy; '{option}' is none of "
+                                  f"{', '.join(get_args(known))}")  # fmt: skip
         if not isinstance(model.observation, ComplexGaussianLikelihood):
             raise ConfigError(f"a prior of speech gives variances of spectra (likelihood='complex_gaussian'); this "
                               f"{type(model).__name__} has a {type(model.observation).__name__}")  # fmt: skip
         self.model = frozen(model)
-        self.feedback, self.energy = feedback, energy
+        if start == "condition" and not model.condition_dim:
+            raise ConfigError(f"this {type(model).__name__} sees no condition that E-steps could start from")
+        self.feedback, self.start, self.energy = feedback, start, energy
         self.bins = model.x_dim
         past = _frames(model, "prior")
         self.local = _frames(model, "likelihood") <= {8} and not (model.autoregressive and feedback == "own")
@@ -142,12 +160,20 @@ class ConditionedDVAE:
         self.feedback, self.energy, self.local, self.moves = prior.feedback, prior.energy, prior.local, prior.moves
         self.fed = model.autoregressive and self.feedback == "estimate"
         self.past = scene.power
+        self.given: dict[str, Any] = {}
+        self.present: Tensor | None = None
+        if model.condition_dim:
+            condition = scene.condition or Condition.absent(scene.power, model.condition_dim)
+            self.given, self.present = {"condition": condition}, condition.present
         self.heard: dict[int, tuple[Tensor, Mapping[str, Tensor] | None]] = {}
 
     def encode(self, samples: int) -> Latents:
         with torch.no_grad():
-            zero = _zeros(self.model, self.scene.power)
-            latents = self.model.posterior(self.scene.power, self.scene.lengths, noise=zero).latents
+            zero = _nothing(self.model, self.scene.power, self.model.noise_dim)  # the noise of the means
+            latents = self.model.posterior(self.scene.power, self.scene.lengths, noise=zero, **self.given).latents
+            if self.source.start == "condition" and self.present is not None:
+                foreseen = self.model.foreseen(self.given["condition"], self.scene.power)
+                latents = latents._replace(z=torch.where(self.present.unsqueeze(-1), foreseen, latents.z))
         return expand_state(latents, samples)
 
     def applied(self, model: DVAE, scene: Scene) -> ConditionedDVAE:
@@ -162,13 +188,18 @@ class ConditionedDVAE:
     def decode(self, latents: Latents) -> Decoded:
         samples = latents.z.shape[0] // self.scene.batch
         lengths = None if self.scene.lengths is None else self.scene.lengths.repeat_interleave(samples)
+        given = self.beside(samples)
         if self.model.autoregressive and self.feedback == "own":
-            past, seen = self.model.fed_back(latents, self.past.repeat_interleave(samples, 0)), None
+            past, seen = self.model.fed_back(latents, self.past.repeat_interleave(samples, 0), **given), None
         else:
             past, seen = self._heard(samples)
-        prior, likelihood = self.model.generative(latents, past, lengths, seen)
+        prior, likelihood = self.model.generative(latents, past, lengths, seen, **given)
         assert isinstance(likelihood, ComplexGaussian)
         return Decoded(latents, likelihood.log_variance, prior, self.energy)
+
+    def beside(self, samples: int) -> dict[str, Any]:
+        """The condition, for so many samples a recording."""
+        return {name: condition.repeated(samples) for name, condition in self.given.items()}
 
     def _heard(self, samples: int) -> tuple[Tensor, Mapping[str, Tensor] | None]:
         """What is fed back, for so many samples a recording, and what follows from it alone; computed once."""
@@ -178,7 +209,7 @@ class ConditionedDVAE:
                 for part in path:
                     if part is not None:
                         part.requires_grad_()
-                seen = self.model.posterior(self.past, self.scene.lengths, latents=path).seen
+                seen = self.model.posterior(self.past, self.scene.lengths, latents=path, **self.given).seen
             seen = None if seen is None else {key: x for key, x in seen.items() if not x.requires_grad}
             self.heard[samples] = expand_state((self.past, seen), samples)
         return self.heard[samples]
@@ -197,9 +228,13 @@ def frozen(model: DVAE) -> DVAE:
 
 
 def _zeros(model: DVAE, x: Tensor) -> Latents:
-    """Latents of these frames, all zero: as noise, that of the means."""
+    """Latents of these frames, all zero."""
+    return _nothing(model, x, model.z_dim)
+
+
+def _nothing(model: DVAE, x: Tensor, size: int) -> Latents:
     w = model.weight.new_zeros(len(x), model.w_dim) if model.w_dim else None
-    return Latents(model.weight.new_zeros(len(x), x.shape[1], model.z_dim), w)
+    return Latents(model.weight.new_zeros(len(x), x.shape[1], size), w)
 
 
 def _frames(model: DVAE, factor: str) -> set[int]:

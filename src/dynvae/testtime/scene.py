@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from dynvae.condition import Condition
+from dynvae.errors import ConfigError
 from dynvae.nn import time_mask
 
 _FLOOR = 1e-10  # of the recording's mean power
@@ -25,6 +27,7 @@ class Scene:
         valid: one on valid frames and zero in the padding, ``(batch, time, 1)``; None if there is no padding.
         mean: the mean power of each recording, ``(batch, 1, 1)``.
         floor: the least power and variance of each recording, ``(batch, 1, 1)``: 1e-10 of its mean power.
+        condition: what is known beside the sound, such as the speaker's lips; None if nothing is.
     """
 
     power: Tensor
@@ -32,11 +35,19 @@ class Scene:
     valid: Tensor | None
     mean: Tensor
     floor: Tensor
+    condition: Condition | None = None
 
     @classmethod
-    def of(cls, power: Tensor, lengths: Tensor | None = None) -> Scene:
-        """The scene of power spectrograms ``(batch, time, bins)``, of so many valid frames each (all by default)."""
+    def of(cls, power: Tensor, lengths: Tensor | None = None, condition: Condition | None = None) -> Scene:
+        """The scene of power spectrograms ``(batch, time, bins)``, of so many valid frames each (all by default).
+
+        Raises:
+            ConfigError: the condition is not one of these frames.
+        """
         time = power.shape[1]
+        if condition is not None and condition.present.shape != power.shape[:2]:
+            raise ConfigError(f"the recordings have {tuple(power.shape[:2])} frames (batch, time), their condition "
+                              f"{tuple(condition.present.shape)}")  # fmt: skip
         if lengths is not None and bool((lengths == time).all()):
             lengths = None
         if lengths is None:
@@ -46,7 +57,11 @@ class Scene:
             power = power.where(valid > 0, 0)
             mean = power.sum((1, 2), keepdim=True) / (lengths.view(-1, 1, 1) * power.shape[2])
         floor = (_FLOOR * mean).clamp(min=torch.finfo(power.dtype).tiny)
-        return cls(torch.maximum(power, floor), lengths, valid, mean, floor)
+        if condition is not None:
+            condition = condition.like(power)
+            if valid is not None:
+                condition = condition._replace(present=condition.present & (valid.squeeze(-1) > 0))
+        return cls(torch.maximum(power, floor), lengths, valid, mean, floor, condition)
 
     @property
     def batch(self) -> int:
@@ -62,7 +77,10 @@ class Scene:
     def one(self, index: int) -> Scene:
         """One of the recordings, without padding."""
         time, part = self.power.shape[1] if self.lengths is None else int(self.lengths[index]), slice(index, index + 1)
-        return Scene(self.power[part, :time], None, None, self.mean[part], self.floor[part])
+        condition = None
+        if self.condition is not None:
+            condition = Condition(*(tensor[part] for tensor in self.condition)).frames(0, time)
+        return Scene(self.power[part, :time], None, None, self.mean[part], self.floor[part], condition)
 
     def heard(self, power: Tensor) -> Scene:
         """The same recordings with other powers, ``(batch, time, bins)``, on the old floor."""
@@ -99,6 +117,14 @@ class Draws:
     def one(self, index: int, scene: Scene) -> Draws:
         """The draws of one recording, from the same generator."""
         return Draws([self.generators[index]], scene)
+
+    def fork(self, number: int) -> Draws:
+        """Other numbers, which depend on these generators' seeds and the number, and not on what has been drawn."""
+        seeds = [(generator.initial_seed() + 1_000_003 * number) % 2**63 for generator in self.generators]
+        other = Draws.__new__(Draws)
+        other.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        other.like, other.times = self.like, self.times
+        return other
 
     def normal(self, samples: int, size: int, frames: bool = True) -> Tensor:
         """Standard normal, ``(batch · samples, time, size)``, or without frames ``(batch · samples, size)``."""

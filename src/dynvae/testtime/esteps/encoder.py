@@ -6,10 +6,12 @@ __all__ = ["EncoderTuning"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dynvae.condition import Condition
 from dynvae.distributions import kl_per_dimension, standard_normal
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, Latents
@@ -86,6 +88,7 @@ class _Tuned:
             weight.requires_grad_(True)
         self.prior = prior.applied(self.model, scene)
         self.power = scene.power.repeat_interleave(settings.samples, 0)
+        self.beside = self.prior.beside(settings.samples)
         fused = all(weight.device.type in ("cpu", "cuda") for weight in self.weights)
         self.adam = torch.optim.Adam(self.weights, lr=settings.rate, fused=fused)
 
@@ -93,15 +96,15 @@ class _Tuned:
         s, model = self.settings, self.model
         if not s.sample:
             w = self.power.new_zeros(s.samples, model.w_dim) if model.w_dim else None
-            return Latents(self.power.new_zeros(s.samples, self.power.shape[1], model.z_dim), w)
-        z = self.draws.normal(s.samples, model.z_dim)
+            return Latents(self.power.new_zeros(s.samples, self.power.shape[1], model.noise_dim), w)
+        z = self.draws.normal(s.samples, model.noise_dim)
         return Latents(z, self.draws.normal(s.samples, model.w_dim, frames=False) if model.w_dim else None)
 
     def sweep(self, likelihood: Likelihood) -> Statistics:
         s, norm = self.settings, 0.0
         for _ in range(s.steps):
             with torch.enable_grad():
-                posterior = self.model.posterior(self.power, noise=self._noise())
+                posterior = self.model.posterior(self.power, noise=self._noise(), **self.beside)
                 decoded = self.prior.decode(posterior.latents)
                 divergence = kl_per_dimension(posterior.z, decoded.prior).sum()
                 if posterior.w is not None and posterior.latents.w is not None:
@@ -114,9 +117,16 @@ class _Tuned:
                 norm = float(nn.utils.clip_grad_norm_(self.weights, s.clip))
             self.adam.step()
         with torch.no_grad():
-            latents = self.model.posterior(self.power, noise=self._noise()).latents
-            speech = likelihood.of(self.prior.decode(latents).output)
-        return Statistics(speech=speech, info={"gradient": norm} if s.clip is not None else {})
+            posterior = self.model.posterior(self.power, noise=self._noise(), **self.beside)
+            decoded = self.prior.decode(posterior.latents)
+        z = posterior.latents.z
+        return Statistics(
+            speech=likelihood.of(decoded.output),
+            latents=z,
+            log_prior=decoded.log_prior,
+            entropy=-posterior.z.log_prob(z),
+            info={"gradient": norm} if s.clip is not None else {},
+        )
 
 
 def encoder_weights(model: DVAE) -> list[nn.Parameter]:
@@ -128,10 +138,14 @@ def encoder_weights(model: DVAE) -> list[nn.Parameter]:
     with torch.enable_grad():
         x = model.weight.new_ones(1, 3, model.x_dim)
         z, w = model.weight.new_ones(1, 3, model.z_dim), model.weight.new_ones(1, model.w_dim)
-        noise = Latents(z, w if model.w_dim else None)
-        posterior = model.posterior(x, noise=noise)
+        latents = Latents(z, w if model.w_dim else None)
+        noise = latents._replace(z=model.weight.new_ones(1, 3, model.noise_dim))
+        beside: dict[str, Any] = {}
+        if model.condition_dim:
+            beside["condition"] = Condition.of(model.weight.new_ones(1, 3, model.condition_dim))
+        posterior = model.posterior(x, noise=noise, **beside)
         inferred = [part.sum() for part in posterior.latents if part is not None]
-        laws = model.generative(noise, x)
+        laws = model.generative(latents, x, **beside)
         generated = [law.mean.sum() + law.variance.sum() for law in laws]
         encoder, generator = (_used(sum(values), parameters) for values in (inferred, generated))
     for parameter, required in zip(parameters, before, strict=True):

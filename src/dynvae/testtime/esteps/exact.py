@@ -6,7 +6,7 @@ __all__ = ["ExactStates"]
 
 from dataclasses import dataclass
 
-from dynvae.classics.chain import smoothed
+from dynvae.classics.chain import filtered, smoothed
 from dynvae.errors import ConfigError
 from dynvae.testtime.discrete import ConditionedStates
 from dynvae.testtime.esteps.base import Statistics
@@ -43,4 +43,6 @@ class _Posterior:
         speech = likelihood.of(states).unsqueeze(1).expand(-1, time, -1).repeat(self.scene.batch, 1, 1)
         frames = likelihood.log_prob(speech).unflatten(0, (self.scene.batch, -1)).transpose(1, 2)
         known = smoothed(frames, self.prior.log_initial, self.prior.log_transitions, self.scene.lengths)
-        return Statistics(speech=speech, weight=known.log_state.exp().transpose(1, 2), log_evidence=known.evidence)
+        _, evidence = filtered(frames, self.prior.log_initial, self.prior.log_transitions)
+        weight = known.log_state.exp().transpose(1, 2)
+        return Statistics(speech=speech, weight=weight, log_evidence=known.evidence, frames=evidence)

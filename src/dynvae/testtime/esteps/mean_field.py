@@ -50,8 +50,13 @@ class _Alternating:
         nothing, one = scene.floor.expand_as(scene.power), torch.ones_like(likelihood.gain)
         found = self.chain.sweep(NoisySpeech(clean, nothing, one))
         assert found.speech is not None
-        gamma = 1 / found.speech.unflatten(0, (scene.batch, -1)).reciprocal().mean(1)
+        speech = found.speech.unflatten(0, (scene.batch, -1))
+        gamma = 1 / speech.reciprocal().mean(1)
         mask = gamma / (gamma + likelihood.noise)
         spread = mask * likelihood.noise
         self.power = mask.square() * scene.power + spread
-        return Statistics(noise_power=(1 - mask).square() * scene.power + spread, mask=mask, info=found.info)
+        noise_power = (1 - mask).square() * scene.power + spread
+        # E ln p(x | s) + E ln p(s | z) + H(q(s)); with 1/γ = E[1/σ²], two of the terms are S/γ and ln ν.
+        cost = noise_power / likelihood.noise + likelihood.noise.log() + speech.log().mean(1) + self.power / gamma
+        bound = (spread.clamp(min=torch.finfo(spread.dtype).tiny).log() - cost).sum(-1)
+        return replace(found, speech=None, noise_power=noise_power, mask=mask, frames=bound)

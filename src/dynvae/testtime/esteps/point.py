@@ -72,7 +72,10 @@ class _Climb:
             self.adam.step()
             self.point = Point(self.prior, self.scene, Latents(*self.parts), gradient=True)
         gain = self.log_gain.exp() if self.settings.gain_prior else None
-        return Statistics(speech=self.point.heard(likelihood), gain=gain)
+        found = self.point.statistics(likelihood)
+        # A point has no spread; let it be the prior's, by which densities under different priors compare.
+        spread = 0.5 * self.point.decoded.prior.variance.detach().log().sum(-1)
+        return replace(found, gain=gain, entropy=spread)
 
     def _gain_slope(self, likelihood: NoisySpeech, speech: Tensor) -> Tensor:
         """The gradient of ln p(x | z, g) + ln p(g) by ln g: g scales σ², so that both have the same slope."""
