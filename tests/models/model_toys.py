@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
 SMALL["rvae-causal"] = SMALL["rvae"]
 SMALL["av-cvae"] = {"v_dim": 4, "v_hidden": (6,), "hidden": (7,), "prior_hidden": (5,)}
 SMALL["v-vae"] = SMALL["av-vae"] = SMALL["av-cvae"]
+SMALL["min-vae"] = {"v_dim": 4, "v_hidden": (6,), "hidden": (7,)}
 SMALL["av-dkf"] = SMALL["dkf"] | {"v_dim": 4, "v_hidden": (6,)}
 SMALL["vsc"] = SMALL["sdm-vae"] = SMALL["vae"]
 SMALL["sdm-srnn"] = SMALL["srnn"]

@@ -10,6 +10,7 @@ __all__ = [
     "DVAE",
     "ELBO",
     "KVAE",
+    "MINVAE",
     "PRESETS",
     "RVAE",
     "SRNN",
@@ -41,6 +42,7 @@ from dynvae.models.dkf import AVDKF, DKF
 from dynvae.models.dsae import DSAE
 from dynvae.models.hit import HiTDVAE, LigHTDVAE
 from dynvae.models.kvae import KVAE
+from dynvae.models.minvae import MINVAE
 from dynvae.models.recursive import RecursiveDVAE
 from dynvae.models.rvae import RVAE
 from dynvae.models.srnn import SRNN
@@ -52,6 +54,7 @@ from dynvae.models.vsc import VSC
 ZOO: dict[str, type[DVAE]] = {
     "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE,
     "hit": HiTDVAE, "light": LigHTDVAE, "av-cvae": CVAE, "av-dkf": AVDKF,
+    "min-vae": MINVAE,
     "vsc": VSC,
 }  # fmt: skip
 """The classes by name: the only ones that a configuration file can name."""

@@ -10,13 +10,14 @@ from torch.distributions import Distribution, MultivariateNormal
 
 from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood, PriorLaw
 from dynvae.models import DVAE, Latents
+from dynvae.models.minvae import MixtureLaw
 from dynvae.models.vsc import SpikeSlab
 from dynvae.testing.cases import Check, applies_to, assert_equal, ensure, ladder, moments, observations, seeded
 
 
 def _push(law: Distribution, noise: Tensor) -> Tensor:
     """The sample that standard normal noise makes of a law."""
-    if isinstance(law, SpikeSlab):
+    if isinstance(law, SpikeSlab | MixtureLaw):
         return law.push(noise)
     if isinstance(law, MultivariateNormal):
         return law.mean + (law.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
