@@ -25,13 +25,14 @@ from typing import Any
 class Dense:
     """A network of linear layers: ``theirs.linear0``, ``theirs.linear1``, ..., then the layers of ``last`` in one.
 
-    The sizes of the hidden layers are given to the constructor as ``argument``.
+    The sizes of the hidden layers are given to the constructor as ``argument``. ``layers`` names them otherwise.
     """
 
     ours: str
     theirs: str
     argument: str | None
     last: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,24 @@ class Layout:
 _Q, _P, _OUT = ("inf_mean", "inf_logvar"), ("prior_mean", "prior_logvar"), ("gen_logvar",)
 _QZ, _PZ = ("inf_z_mean", "inf_z_logvar"), ("prior_z_mean", "prior_z_logvar")
 
+_V = "zprior_mean_layer", "zprior_logvar_layer"
+
 LAYOUTS = (
+    Layout(
+        "av-cvae",
+        ("layer_mix_encoder", "zprior_mean_layer"),
+        (
+            Dense("views.encoder.net", "", "v_hidden", layers=("encoder_layerV",)),
+            Dense("views.prior.net", "", None, layers=("prior_layerV",)),
+            Dense("views.decoder.net", "", None, layers=("decoder_layerV",)),
+            Dense("x_net", "mlp_x_z", "x_hidden"),
+            Dense("z_net", "mlp_z_x", "z_hidden"),
+            Dense("encoder", "", "hidden", _Q, layers=("layer_mix_encoder",)),
+            Dense("prior_net", "", "prior_hidden", _V),
+            Dense("decoder", "", None, _OUT, layers=("layer_mix_decoder",)),
+        ),
+        arguments=(("views", "own"), ("v_activation", "tanh")),
+    ),
     Layout(
         "vae",
         ("-rnn", "-rnn_h", "-rnn_gx", "-rnn_g", "-rnn_prior", "inf_mean", "gen_logvar"),

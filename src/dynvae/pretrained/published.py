@@ -48,6 +48,7 @@ _KNOWN = {
     "c1e9a91893d9": _ENHANCEMENT,  # VAE
     "2f1be0a84140": _AUDIOVISUAL,  # TCD-TIMIT: A-DKF
     "ddeea054a315": _AUDIOVISUAL,  # A-VAE
+    "092c495470b1": _AUDIOVISUAL,  # AV-VAE, which has a prior that sees lips: an AV-CVAE
     "b124772714c5": _MIXTURES,  # CBF: SRNN of flutes
     "a3942039be28": _MIXTURES,  # WSJ0: SRNN of speech
     "918cbc4bac4a": _MIXTURES,  # SRNN of boxes
@@ -97,7 +98,7 @@ def read_published(
         name, arguments, state = translate(published)
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
-    settings.check("name", ZOO[name].__name__, file)
+    settings.check("name", "VAE" if name == "av-cvae" else ZOO[name].__name__, file)
     for key in ("x_dim", "z_dim"):
         settings.check(key, str(arguments[key]), file)
     arguments |= settings.arguments()

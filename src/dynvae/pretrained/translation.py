@@ -46,6 +46,8 @@ def translate(published: Weights) -> tuple[str, dict[str, Any], Weights]:
         "x_dim": len(source[f"{layout.output}.bias"]),
         "z_dim": len(source[f"{layout.posterior}_mean.bias"]),
     }
+    if layout.model == "av-cvae":
+        arguments["v_dim"] = source["encoder_layerV.weight"].shape[1]
     if layout.model == "dsae":
         arguments["v_dim"] = len(source["inf_v_mean.bias"])
     state: Weights = {}
@@ -104,10 +106,13 @@ def _common_name(key: str) -> str:
 def _dense(source: _Source, network: Dense, state: Weights) -> list[int]:
     """Move the layers of a network; the sizes of its hidden ones."""
     sizes: list[int] = []
-    while f"{network.theirs}.linear{len(sizes)}.weight" in source:
+    while True:
         layer = len(sizes)
+        name = network.layers[layer] if layer < len(network.layers) else f"{network.theirs}.linear{layer}"
+        if f"{name}.weight" not in source:
+            break
         for part in ("weight", "bias"):
-            state[f"{network.ours}.layers.{layer}.{part}"] = source.take(f"{network.theirs}.linear{layer}.{part}")
+            state[f"{network.ours}.layers.{layer}.{part}"] = source.take(f"{name}.{part}")
         sizes.append(len(state[f"{network.ours}.layers.{layer}.bias"]))
     if network.last:
         for part in ("weight", "bias"):
