@@ -6,6 +6,7 @@ import configparser
 import copy
 import importlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.command import Choices, main, numbers, pick
 from benchmarks.measure import clock_of, interleave, ratio
 from benchmarks.results import Row
+from benchmarks.sounds import write_speech_like
 from dynvae.audio import FrontEnd, read_audio
 from dynvae.errors import ConfigError
 from dynvae.metrics import si_sdr
@@ -109,15 +111,20 @@ class Method(NamedTuple):
 
 
 def _vem() -> dict[str, Method]:
-    published = preset("rvae-vem").replaced(iterations=ITERATIONS, estep=EncoderTuning(RATE, clip=None))
-    return {"dynvae": Method(published), "clipped": Method(published.replaced(estep=EncoderTuning(RATE)))}
+    published = preset("rvae-vem").replaced(iterations=ITERATIONS, estep=EncoderTuning(RATE, clip=None, redraw=True))
+    return {"dynvae": Method(published), "one draw": Method(published.replaced(estep=EncoderTuning(RATE)))}
 
 
 def _ldem() -> dict[str, Method]:
     published = preset("ldem")
     estep = published.em.estep
     assert isinstance(estep, Langevin)
-    return {"dynvae": Method(published), "4 chains": Method(published.replaced(estep=replace(estep, chains=4)))}
+    own = preset("default").replaced(estep=Langevin(chains=4), iterations=30)
+    return {
+        "dynvae": Method(published),
+        "4 chains": Method(published.replaced(estep=replace(estep, chains=4))),
+        "4 chains, 30 iterations of our steps": Method(own),
+    }
 
 
 TASKS: dict[str, Callable[[], dict[str, Method]]] = {
@@ -192,10 +199,14 @@ def _material(reference: PublishedSamplers | None) -> tuple[DVAE, NDArray[np.flo
     """The model, a noisy recording and its speech: the reference's, or a bundled model and what is drawn."""
     if reference is not None:
         return reference.ours, reference.noisy, reference.clean
-    random = np.random.default_rng(0)
-    time = np.arange(16000, dtype=np.float32) / 16000
-    clean = (np.sin(2 * np.pi * 200 * time) * np.sin(2 * np.pi * 3 * time)).astype(np.float32)
-    return load("rvae-speech"), clean + random.normal(scale=0.5, size=16000).astype(np.float32), clean
+    model = load("rvae-speech")
+    assert isinstance(model.front_end, FrontEnd)
+    with tempfile.TemporaryDirectory() as folder:
+        clean, _ = read_audio(
+            write_speech_like(Path(folder) / "speech", model.front_end, files=1, seconds=1.0) / "0.wav"
+        )
+    noise = np.random.default_rng(0).normal(scale=np.std(clean), size=clean.shape).astype(np.float32)
+    return model, clean + noise, clean
 
 
 if __name__ == "__main__":

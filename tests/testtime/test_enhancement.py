@@ -116,7 +116,7 @@ def test_a_tensor_a_prior_and_a_preset_are_taken() -> None:
     np.testing.assert_array_equal(from_array.waveform, from_tensor.waveform)
     assert from_array.patterns is not None
     assert from_array.patterns[0].shape == (1, 2, 33)
-    assert from_array.objective.shape == (1, 1)
+    assert from_array.objective.shape == (2, 1)
 
 
 def test_recordings_of_a_batch_do_not_know_of_each_other() -> None:

@@ -70,7 +70,7 @@ class EM:
         least_gain: none falls below.
         average: the last iterations whose Wiener gains are averaged.
         tolerance: stop when the objective has changed by less from one check to the next, for all recordings; 0 never.
-        every: iterations between two looks at objective and energy.
+        every: iterations between two looks at objective and energy; the first is after the first iteration.
         closing: one more E-step, as published for MH and MALA, before the estimate.
     """
 
@@ -112,7 +112,7 @@ class EM:
             now = NoisySpeech(scene, noise.variance, gain)
             if conditioned.fed:
                 conditioned.feed(_clean(now, statistics))
-            checked = iteration % self.every == 0 or iteration == self.iterations
+            checked = iteration % self.every == 0 or iteration in (1, self.iterations)
             if iteration > self.iterations - last or checked:
                 present = _mask(now, statistics)
                 if checked:

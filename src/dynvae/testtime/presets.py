@@ -113,7 +113,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         **{
             f"{model}-vem": Preset(
-                EM(EncoderTuning(clip=None), _LEGACY_NMF, iterations=300, least_gain=0.0),
+                EM(EncoderTuning(clip=None, redraw=True), _LEGACY_NMF, iterations=300, least_gain=0.0),
                 feedback="own",
                 attempts=1,
                 text=f"variational EM of {title} as published, 300 iterations (Bie et al., 2022)",

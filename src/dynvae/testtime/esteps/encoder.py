@@ -6,7 +6,7 @@ __all__ = ["EncoderTuning"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from dynvae.condition import Condition
 from dynvae.distributions import kl_per_dimension, standard_normal
 from dynvae.errors import ConfigError
-from dynvae.models import DVAE, Latents
+from dynvae.models import DVAE, Latents, Posterior
 from dynvae.testtime.esteps.base import Statistics, joined
 from dynvae.testtime.likelihood import Likelihood, NoisySpeech
-from dynvae.testtime.prior import Conditioned, ConditionedDVAE, frozen
+from dynvae.testtime.prior import Conditioned, ConditionedDVAE, Decoded, frozen
 from dynvae.testtime.scene import Draws, Scene
 
 
@@ -36,6 +36,8 @@ class EncoderTuning:
         samples: of z, for gradient and M-step.
         clip: norm beyond which a gradient is shortened; None never. It prevents most collapses.
         sample: draw z; otherwise it is q's mean.
+        redraw: draw z anew between M-step and gradient, as published; otherwise one draw, encoded and decoded once,
+            serves both. Where the decoder is fed back an estimate, which the M-step changes, z is always drawn anew.
 
     Raises:
         ConfigError: a setting is out of range, or the prior has no encoder.
@@ -46,6 +48,7 @@ class EncoderTuning:
     samples: int = 1
     clip: float | None = 100.0
     sample: bool = True
+    redraw: bool = False
 
     def __post_init__(self) -> None:
         if self.rate <= 0 or self.steps < 1 or self.samples < 1 or (self.clip is not None and self.clip <= 0):
@@ -79,6 +82,12 @@ class _Together:
         return joined(parts, self.scene)
 
 
+class _Drawn(NamedTuple):
+    posterior: Posterior
+    decoded: Decoded
+    divergence: Tensor
+
+
 class _Tuned:
     def __init__(self, settings: EncoderTuning, prior: ConditionedDVAE, scene: Scene, draws: Draws) -> None:
         self.settings, self.scene, self.draws = settings, scene, draws
@@ -90,6 +99,7 @@ class _Tuned:
         self.power = scene.power.repeat_interleave(settings.samples, 0)
         self.beside = self.prior.beside(settings.samples)
         fused = all(weight.device.type in ("cpu", "cuda") for weight in self.weights)
+        self.draw: _Drawn | None = None
         self.adam = torch.optim.Adam(self.weights, lr=settings.rate, fused=fused)
 
     def _noise(self) -> Latents:
@@ -100,31 +110,38 @@ class _Tuned:
         z = self.draws.normal(s.samples, model.noise_dim)
         return Latents(z, self.draws.normal(s.samples, model.w_dim, frames=False) if model.w_dim else None)
 
+    def _drawn(self) -> _Drawn:
+        """A draw of q(z | x) by the present weights, decoded, with the graph back to them."""
+        with torch.enable_grad():
+            posterior = self.model.posterior(self.power, noise=self._noise(), **self.beside)
+            decoded = self.prior.decode(posterior.latents)
+            divergence = kl_per_dimension(posterior.z, decoded.prior).sum()
+            if posterior.w is not None and posterior.latents.w is not None:
+                kl_w = kl_per_dimension(posterior.w, standard_normal(posterior.latents.w))
+                divergence = divergence + kl_w.sum()
+        return _Drawn(posterior, decoded, divergence)
+
     def sweep(self, likelihood: Likelihood) -> Statistics:
         s, norm = self.settings, 0.0
         for _ in range(s.steps):
-            with torch.enable_grad():
-                posterior = self.model.posterior(self.power, noise=self._noise(), **self.beside)
-                decoded = self.prior.decode(posterior.latents)
-                divergence = kl_per_dimension(posterior.z, decoded.prior).sum()
-                if posterior.w is not None and posterior.latents.w is not None:
-                    kl_w = kl_per_dimension(posterior.w, standard_normal(posterior.latents.w))
-                    divergence = divergence + kl_w.sum()
-            score = likelihood.score(likelihood.of(decoded.output))
+            if self.draw is None or s.redraw or self.prior.fed:  # what is fed back has changed
+                self.draw = self._drawn()
+            output, divergence = self.draw.decoded.output, self.draw.divergence
+            score = likelihood.score(likelihood.of(output))
             self.adam.zero_grad()
-            torch.autograd.backward([decoded.output, divergence], [-score, torch.ones_like(divergence)])
+            torch.autograd.backward([output, divergence], [-score, torch.ones_like(divergence)])
             if s.clip is not None:
                 norm = float(nn.utils.clip_grad_norm_(self.weights, s.clip))
             self.adam.step()
-        with torch.no_grad():
-            posterior = self.model.posterior(self.power, noise=self._noise(), **self.beside)
-            decoded = self.prior.decode(posterior.latents)
-        z = posterior.latents.z
+            self.draw = self._drawn()
+        assert self.draw is not None
+        posterior, decoded = self.draw.posterior, self.draw.decoded
+        z = posterior.latents.z.detach()
         return Statistics(
             speech=likelihood.of(decoded.output),
             latents=z,
-            log_prior=decoded.log_prior,
-            entropy=-posterior.z.log_prob(z),
+            log_prior=decoded.log_prior.detach(),
+            entropy=-posterior.z.log_prob(z).detach(),
             info={"gradient": norm} if s.clip is not None else {},
         )
 
