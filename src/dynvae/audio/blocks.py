@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["BLOCK", "Kept", "Resampler", "Writer", "read_blocks", "survey"]
+__all__ = ["BLOCK", "Kept", "Resampler", "Writer", "overlapping", "read_blocks", "survey"]
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +96,34 @@ class Resampler:
     def finish(self) -> NDArray[np.float32]:
         """The rest, once everything was given."""
         return self.push(np.zeros((self._channels, 0), np.float32), last=True)
+
+
+def overlapping(
+    blocks: Iterable[NDArray[np.float32]], source: int, target: int, count: int, size: int, overlap: int
+) -> Iterator[NDArray[np.float32]]:
+    """Overlapping chunks of a recording, at another rate: so many of one size, the last with all that is left.
+
+    Args:
+        blocks: the recording piece by piece, each ``(channels, samples)``.
+        source: its rate, in hertz.
+        target: that of the chunks.
+        count: number of chunks.
+        size: samples of one.
+        overlap: samples that neighbours share.
+    """
+    resampler: Resampler | None = None
+    held: list[NDArray[np.float32]] = []
+    number = 1
+    for block in blocks:
+        resampler = resampler or Resampler(source, target, len(block))
+        held.append(resampler.push(block))
+        while number < count and sum(part.shape[1] for part in held) >= size:
+            together = np.concatenate(held, 1)
+            yield together[:, :size].copy()
+            held = [together[:, size - overlap :].copy()]
+            number += 1
+    assert resampler is not None
+    yield np.concatenate([*held, resampler.finish()], 1)
 
 
 @dataclass(frozen=True)

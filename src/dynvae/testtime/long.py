@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynvae.audio.blocks import Resampler
+from dynvae.audio.blocks import Resampler, overlapping
 from dynvae.condition import Condition
 from dynvae.errors import ConfigError
 from dynvae.testtime.em import Progress
@@ -113,7 +113,7 @@ def enhance_in_chunks(
     known: list[Tensor | None] = []
     back: Resampler | None = None
     given = 0
-    for index, chunk in enumerate(_cut(blocks, sample_rate, rate, count, size, overlap), 1):
+    for index, chunk in enumerate(overlapping(blocks, sample_rate, rate, count, size, overlap), 1):
         known = known or [None] * len(chunk)
         seen = None
         if condition is not None:
@@ -141,23 +141,6 @@ def enhance_in_chunks(
         yield piece
     if given < samples:  # what rounding of the rates has left open
         yield np.zeros((len(known), samples - given), np.float32)
-
-
-def _cut(blocks: Iterable[Sound], source: int, rate: int, count: int, size: int, overlap: int) -> Iterator[Sound]:
-    """Overlapping chunks at another rate: so many of one size, the last with all that is left."""
-    resampler: Resampler | None = None
-    held: list[Sound] = []
-    number = 1
-    for block in blocks:
-        resampler = resampler or Resampler(source, rate, len(block))
-        held.append(resampler.push(block))
-        while number < count and sum(part.shape[1] for part in held) >= size:
-            together = np.concatenate(held, 1)
-            yield together[:, :size].copy()
-            held = [together[:, size - overlap :].copy()]
-            number += 1
-    assert resampler is not None
-    yield np.concatenate([*held, resampler.finish()], 1)
 
 
 @dataclass(frozen=True, eq=False)
