@@ -41,6 +41,7 @@ SMALL["av-cvae"] = {"v_dim": 4, "v_hidden": (6,), "hidden": (7,), "prior_hidden"
 SMALL["v-vae"] = SMALL["av-vae"] = SMALL["av-cvae"]
 SMALL["min-vae"] = {"v_dim": 4, "v_hidden": (6,), "hidden": (7,)}
 SMALL["av-dkf"] = SMALL["dkf"] | {"v_dim": 4, "v_hidden": (6,)}
+SMALL["vq-vae"] = {"hidden": 4, "residual_hidden": 3, "codes": 6}
 SMALL["vsc"] = SMALL["sdm-vae"] = SMALL["vae"]
 SMALL["sdm-srnn"] = SMALL["srnn"]
 SMALL |= dict.fromkeys(("light", "light-reported", "light-inv-s", "light-inv-s-nr"), SMALL["hit"])
@@ -48,7 +49,7 @@ SMALL |= dict.fromkeys(("light", "light-reported", "light-inv-s", "light-inv-s-n
 
 def bare(name: str) -> dict[str, Any]:
     """The same with every optional hidden layer left out."""
-    return {key: () if key.endswith("hidden") else value for key, value in SMALL[name].items()}
+    return {key: () if isinstance(value, tuple) else value for key, value in SMALL[name].items()}
 
 
 def small(name: str, *, seed: int = 0, **changes: Any) -> DVAE:

@@ -16,6 +16,7 @@ __all__ = [
     "SRNN",
     "STORN",
     "VAE",
+    "VQVAE",
     "VRNN",
     "VSC",
     "ZOO",
@@ -48,6 +49,7 @@ from dynvae.models.rvae import RVAE
 from dynvae.models.srnn import SRNN
 from dynvae.models.storn import STORN
 from dynvae.models.vae import VAE
+from dynvae.models.vqvae import VQVAE
 from dynvae.models.vrnn import VRNN
 from dynvae.models.vsc import VSC
 
@@ -55,7 +57,7 @@ ZOO: dict[str, type[DVAE]] = {
     "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE,
     "hit": HiTDVAE, "light": LigHTDVAE, "av-cvae": CVAE, "av-dkf": AVDKF,
     "min-vae": MINVAE,
-    "vsc": VSC,
+    "vsc": VSC, "vq-vae": VQVAE,
 }  # fmt: skip
 """The classes by name: the only ones that a configuration file can name."""
 

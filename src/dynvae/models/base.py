@@ -94,6 +94,8 @@ class DVAE(nn.Module, ABC):
     """Where the model comes from: authors and year."""
     dependencies: Dependencies
     """The declared conditional structure."""
+    discrete: ClassVar[bool] = False
+    """Whether the latents of a frame are codes: q picks one value without chance, and gradients pass it by estimate."""
     input_mean: Tensor
     input_std: Tensor
     config: dict[str, Any]
@@ -453,6 +455,7 @@ class DVAE(nn.Module, ABC):
             latents = posterior.latents._replace(z=prior.mean + prior.stddev * prior_noise)
             from_prior = self.likelihood(latents, past, ragged, seen, **given).log_prob(x).where(valid, 0)
         kl = kl_per_dimension(posterior.z, prior).where(valid.unsqueeze(-1), 0)
+        penalty = None if posterior.penalty is None else posterior.penalty.where(valid, 0)
         kl_w = None
         if posterior.w is not None and posterior.latents.w is not None:
             kl_w = kl_per_dimension(posterior.w, standard_normal(posterior.latents.w)).sum(-1)
@@ -460,8 +463,9 @@ class DVAE(nn.Module, ABC):
             log_likelihood, kl = (term.unflatten(0, (-1, samples)).mean(1) for term in (log_likelihood, kl))
             kl_w = None if kl_w is None else kl_w.unflatten(0, (-1, samples)).mean(1)
             from_prior = None if from_prior is None else from_prior.unflatten(0, (-1, samples)).mean(1)
+            penalty = None if penalty is None else penalty.unflatten(0, (-1, samples)).mean(1)
             lengths = lengths[::samples]
-        return ELBO(log_likelihood, kl, kl_w, lengths, from_prior)
+        return ELBO(log_likelihood, kl, kl_w, lengths, from_prior, penalty)
 
     def iwae(
         self,

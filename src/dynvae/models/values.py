@@ -33,12 +33,14 @@ class Posterior(NamedTuple):
         w: q(w | x), batch shape ``(batch,)``, for models that have a sequence-level latent.
         seen: what was computed of x on the way that the generative model can use, if it sees the same x; None if
             there is nothing of that kind.
+        penalty: what training pays for these latents, ``(batch, time)``: see :attr:`ELBO.penalty`.
     """
 
     latents: Latents
     z: Distribution
     w: Distribution | None = None
     seen: Mapping[str, Tensor] | None = None
+    penalty: Tensor | None = None
 
 
 class Frame(NamedTuple):

@@ -26,6 +26,7 @@ _SPEECH = ("https://github.com/sleglaive/DVAE-speech", "mit")
 _ENHANCEMENT = ("https://github.com/XiaoyuBIE1994/DVAE_SE", "gpl-3.0")
 _AUDIOVISUAL = ("https://github.com/msaadeghii/av-dkf", "mit")
 _MIXTURES = ("https://github.com/linxiaoyu1/MixDVAE", "gpl-3.0")
+_CODEC = ("https://github.com/samsad35/code-mdvae", "cc-by-4.0")
 _KNOWN = {
     "9a4f01fc710d": _SPEECH,  # DKF
     "080f1dec433e": _SPEECH,  # causal RVAE
@@ -49,6 +50,7 @@ _KNOWN = {
     "2f1be0a84140": _AUDIOVISUAL,  # TCD-TIMIT: A-DKF
     "ddeea054a315": _AUDIOVISUAL,  # A-VAE
     "092c495470b1": _AUDIOVISUAL,  # AV-VAE, which has a prior that sees lips: an AV-CVAE
+    "e5c36de8fb32": _CODEC,  # MEAD: VQ-VAE of speech
     "b124772714c5": _MIXTURES,  # CBF: SRNN of flutes
     "a3942039be28": _MIXTURES,  # WSJ0: SRNN of speech
     "918cbc4bac4a": _MIXTURES,  # SRNN of boxes
@@ -101,7 +103,8 @@ def read_published(
     settings.check("name", "VAE" if name == "av-cvae" else ZOO[name].__name__, file)
     for key in ("x_dim", "z_dim"):
         settings.check(key, str(arguments[key]), file)
-    arguments |= settings.arguments()
+    if name != "vq-vae":  # which never had a file of settings
+        arguments |= settings.arguments()
     if name == "dkf":  # only the code whose proposals are bounded writes vae_mode
         bounded = settings.get("Network", "vae_mode") == "A-DKF" or _digest(content)[:12] in _BOUNDED_PROPOSAL
         arguments["bounded_proposal"] = bounded
@@ -132,8 +135,9 @@ def _read_weights(file: Path) -> tuple[bytes, dict[str, Tensor]]:
         raise CheckpointError(
             f"{file} is damaged, or no PyTorch file that holds weights alone ({reason}); get it anew"
         ) from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("model_state_dict"), dict):
-        loaded = loaded["model_state_dict"]  # a checkpoint of the published training code
+    for name in ("model_state_dict", "model"):  # a checkpoint of published training code
+        if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):
+            loaded = loaded[name]
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise CheckpointError(f"{file} holds no table of weights: a state dict of a published model is wanted")
     for key, value in loaded.items():

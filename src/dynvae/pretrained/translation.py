@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dynvae.errors import CheckpointError
+from dynvae.pretrained.codecs import is_codec, translate_codec
 from dynvae.pretrained.layouts import LAYOUTS, OTHER_NAMES, Dense, Recurrence
 
 Weights = dict[str, Tensor]
@@ -28,6 +29,8 @@ def translate(published: Weights) -> tuple[str, dict[str, Any], Weights]:
     Raises:
         CheckpointError: the layout is unknown, incomplete, or one that no model here can have.
     """
+    if is_codec(published):
+        return translate_codec(published)
     weights = {_common_name(key): value for key, value in published.items()}
     modules = {key.partition(".")[0] for key in weights}
     layout = next(
