@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from dynvae.audio import FRONT_ENDS
-from dynvae.baselines import MaskNetwork
+from dynvae.baselines import AutoregressiveLSTM, MaskNetwork
 from dynvae.benchmark.enhancement_methods import KINDS
 from dynvae.cli.benchmark import _config, _parser
+from dynvae.cli.benchmark_audiovisual import av_settings_of, make_audiovisual_parser
 from dynvae.cli.benchmark_enhancement import make_enhancement_parser
 from dynvae.cli.mask import make_mask_parser
 from dynvae.cli.train import make_train_parser
@@ -55,6 +56,11 @@ def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> No
         settings = make_enhancement_parser().parse_args(config)
         kinds = [what if isinstance(what, str) else what["kind"] for what in settings.methods]
         assert set(kinds) <= {*KINDS, *TESTTIME}
+    elif (command, name) == ("benchmark", "audiovisual"):
+        plan = av_settings_of(make_audiovisual_parser().parse_args([*config, "--noise", "noise", "--out", "results"]))
+        for model in plan.models:
+            sees = model not in ("vae", "dkf")
+            build(model.removesuffix("-0"), **plan.model, **(plan.view if sees else {}))
     elif (command, name) == ("train", "mask"):
         settings = make_mask_parser().parse_args(config)
         TrainConfig(**settings.train.as_dict())
@@ -65,6 +71,11 @@ def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> No
             TrainConfig(**(settings.get("train") or {}))
             build(row.removesuffix("-ss"), **(settings.get("model") or {}))
     else:
-        settings = make_train_parser(name, motion="mocap" in path.parent.name).parse_args([name, *config])
+        made_up = "\ndata: trajectories\n" in path.read_text(encoding="utf-8")
+        task = "trajectories" if made_up else "motion" if "mocap" in path.parent.name else "speech"
+        settings = make_train_parser(name, task).parse_args([name, *config])
         TrainConfig(**settings.train.as_dict())
-        build(name, **settings.model.as_dict())
+        if name == "lstm":
+            AutoregressiveLSTM(**settings.model.as_dict())
+        else:
+            build(name, **settings.model.as_dict())

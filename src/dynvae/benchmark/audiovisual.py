@@ -109,7 +109,7 @@ def run_audiovisual(
 
 
 def _clips(config: AVConfig) -> list[Clip]:
-    """Every clip at every ratio, with the lips of the next clip as those of another."""
+    """Every clip at every ratio, and the lips of the one half-way round: neighbours in a corpus say like things."""
     corpus = Corpus.open(config.data)
     test: Sequence[Utterance] = spread(corpus.split(config.split), config.limit)
     lips = [lips_path(utterance, corpus.root) for utterance in test]
@@ -122,7 +122,7 @@ def _clips(config: AVConfig) -> list[Clip]:
     clips = []
     for number, pair in enumerate(pairs):
         place = number // len(config.snrs)
-        mine, theirs = lips[place], lips[(place + 1) % len(lips)]
+        mine, theirs = lips[place], lips[(place + len(lips) // 2) % len(lips)]
         assert mine is not None
         assert theirs is not None
         clips.append(Clip(pair, mine, theirs, place))
@@ -146,16 +146,9 @@ def _seen(config: AVConfig, clip: Clip, video: Video) -> Lips:
 def _train(config: AVConfig, say: Callable[[str], None]) -> None:
     """Train each model once for each seed, one after the other."""
     for seed in config.seeds:
-        for model, differs in config.models.items():
+        for model in config.models:
             folder = Path(config.out) / "runs" / run_name(model, seed)
-            name = model.removesuffix("-0")
-            sees = name not in ("vae", "dkf")
-            settings: dict[str, Any] = {
-                "name": name, "data": config.data, "front_end": config.front_end,
-                "model": {**config.model, **(config.view if sees else {})},
-                "train": dataclasses.replace(config.train, seed=seed, **(differs if sees else {"alpha": 0.0})),
-                "lips": config.lips if sees else None,
-            }  # fmt: skip
+            settings = training_of(config, model, seed)
             told = json.loads(json.dumps(settings, default=dataclasses.asdict))
             done = folder / TRAINED
             if done.is_file():
@@ -164,13 +157,28 @@ def _train(config: AVConfig, say: Callable[[str], None]) -> None:
                 continue
             begun = time.monotonic()
             resume = any((folder / "checkpoints").glob("*"))
-            outcome = train(settings.pop("name"), out=folder, resume=resume, **settings)
+            outcome = train(**settings, out=folder, resume=resume)
             if outcome.signum:
                 raise Stopped(outcome.signum)
             with atomic_write(done) as temp:
                 temp.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
             say(f"{model}, seed {seed}: trained in {time.monotonic() - begun:.0f} s, best at epoch "
                 f"{outcome.best['epoch']:g}, validation ELBO {outcome.best['elbo']:.1f} nats/frame")  # fmt: skip
+
+
+def training_of(config: AVConfig, model: str, seed: int) -> dict[str, Any]:
+    """All that decides what a model learns, as arguments of `dynvae.training.train`."""
+    name = model.removesuffix("-0")
+    sees = name not in ("vae", "dkf")
+    differs = config.models[model] if sees else {"alpha": 0.0}
+    return {
+        "name": name,
+        "data": config.data,
+        "front_end": config.front_end,
+        "model": {**config.model, **(config.view if sees else {})},
+        "train": dataclasses.replace(config.train, seed=seed, **differs),
+        "lips": config.lips if sees else None,
+    }
 
 
 # ---- enhancement ---------------------------------------------------------------------------------------------------
