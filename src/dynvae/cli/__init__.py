@@ -25,6 +25,8 @@ VERBS = {
     "train": Verb("train", "train a model on a folder of audio"),
     "evaluate": Verb("evaluate", "measure a model by analysis-resynthesis"),
     "enhance": Verb("enhance", "remove noise from speech"),
+    "separate": Verb("separate", "take a recording apart into its sources"),
+    "track": Verb("track", "follow people through a film by their detected boxes"),
     "resynthesize": Verb("resynthesize", "pass audio files through a model and write them back"),
     "generate": Verb("generate", "draw new sequences from a model"),
     "distance": Verb("distance", "measure how far generated sound is from real sound"),

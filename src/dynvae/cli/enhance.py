@@ -10,16 +10,14 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
-from dynvae.audio.blocks import Kept
-from dynvae.audio.files import audio_info
-from dynvae.cli.inputs import sound_inputs, sound_targets
+from dynvae.cli.inputs import beside, kept_suffix, sound_inputs, sound_targets
 from dynvae.cli.parsing import Parser, make_parser
 from dynvae.cli.pipe import copy_out, live, spooled
 from dynvae.cli.progress import progress_bar
@@ -70,8 +68,8 @@ def run(arguments: list[str]) -> int:
         return _pipe(settings, FileEnhancer(way))
     enhancer = FileEnhancer(way)
     found = sound_inputs(settings.inputs, settings.split, videos=True)
-    targets = sound_targets(found, Path(settings.out), lambda source: _suffix(source, way))
-    clean = _beside(settings.clean, found, "clean")
+    targets = sound_targets(found, Path(settings.out), lambda source: kept_suffix(source, way.float_samples))
+    clean = beside(settings.clean, found, "clean")
     items = _items(targets, clean, _lips(settings.video, found, enhancer.sees, way), Path(settings.out))
     summary = _work(items, enhancer, settings)
     for problem in summary.failed.values():
@@ -174,44 +172,6 @@ def _way(settings: Any) -> Enhancing:
     )  # fmt: skip
 
 
-def _suffix(source: Path, way: Enhancing) -> str:
-    """Of the result; a file that cannot be opened keeps its own, and fails when it is its turn."""
-    if source.suffix.lower() in VIDEO_SUFFIXES:
-        return ".wav"
-    try:
-        return Kept.of(audio_info(source), source.suffix, float_samples=way.float_samples).suffix
-    except AudioError:
-        return ".wav" if way.float_samples else source.suffix
-
-
-def _beside(
-    given: str | None, found: list[tuple[Path, Path]], option: str, suffixes: Collection[str] = ()
-) -> Mapping[Path, Path]:
-    """The file of each source that an option names: one for a single source, or of the same name in a folder.
-
-    Raises:
-        ConfigError: it is one file, and there are several sources.
-        DataError: there is none.
-    """
-    if given is None:
-        return {}
-    folder = Path(given)
-    if folder.is_file():
-        if len(found) > 1:
-            raise ConfigError(f"--{option} {folder} is one file, and there are {len(found)} inputs; give a folder")
-        return {found[0][0]: folder}
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such file or folder of --{option}")
-    pairs = {}
-    for source, name in found:
-        same = sorted(folder.joinpath(name.parent).glob(f"{_literal(name.stem)}.*"))
-        like = [path for path in same if not suffixes or path.suffix.lower() in suffixes]
-        if not like:
-            raise DataError(f"{folder / name} is not there: the files of --{option} have the names of the inputs")
-        pairs[source] = folder / name if folder / name in like else like[0]
-    return pairs
-
-
 def _lips(given: str | None, found: list[tuple[Path, Path]], sees: int, way: Enhancing) -> Mapping[Path, Path]:
     """The lips of each source, where it has any.
 
@@ -227,7 +187,7 @@ def _lips(given: str | None, found: list[tuple[Path, Path]], sees: int, way: Enh
     if not sees:
         return {}
     if given is not None:
-        return _beside(given, found, "video", LIP_SUFFIXES)
+        return beside(given, found, "video", LIP_SUFFIXES)
     known = {}
     for source, name in found:
         video = source.suffix.lower() in VIDEO_SUFFIXES
@@ -238,10 +198,6 @@ def _lips(given: str | None, found: list[tuple[Path, Path]], sees: int, way: Enh
         raise DataError(f"the prior '{way.prior}' sees lips, and there are none: give them with --video, or beside "
                         f"{found[0][1]} under the same name")  # fmt: skip
     return known
-
-
-def _literal(stem: str) -> str:
-    return "".join(f"[{letter}]" if letter in "[]*?" else letter for letter in stem)
 
 
 def _items(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["sound_inputs", "sound_targets"]
+__all__ = ["beside", "kept_suffix", "sound_inputs", "sound_targets"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from dynvae.audio import AUDIO_SUFFIXES
+from dynvae.audio import AUDIO_SUFFIXES, audio_info
+from dynvae.audio.blocks import Kept
 from dynvae.data import Corpus
 from dynvae.data.manifest import MANIFEST_SUFFIXES
 from dynvae.errors import AudioError, ConfigError, DataError
@@ -71,3 +72,50 @@ def sound_targets(
         if target.resolve() in sources:
             raise ConfigError(f"{target} is one of the inputs and would be overwritten; choose another --out")
     return targets
+
+
+def kept_suffix(source: Path, float_samples: bool) -> str:
+    """Of a result in its source's format; a file that cannot be opened keeps its own, and fails when it is its turn.
+
+    Args:
+        source: a sound file, or a video, whose sound becomes WAV.
+        float_samples: write 32-bit floating-point samples.
+    """
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        return ".wav"
+    try:
+        return Kept.of(audio_info(source), source.suffix, float_samples=float_samples).suffix
+    except AudioError:
+        return ".wav" if float_samples else source.suffix
+
+
+def beside(
+    given: str | None, found: list[tuple[Path, Path]], option: str, suffixes: Collection[str] = ()
+) -> Mapping[Path, Path]:
+    """The file of each source that an option names: one for a single source, or of the same name in a folder.
+
+    Raises:
+        ConfigError: it is one file, and there are several sources.
+        DataError: there is none.
+    """
+    if given is None:
+        return {}
+    folder = Path(given)
+    if folder.is_file():
+        if len(found) > 1:
+            raise ConfigError(f"--{option} {folder} is one file, and there are {len(found)} inputs; give a folder")
+        return {found[0][0]: folder}
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such file or folder of --{option}")
+    pairs = {}
+    for source, name in found:
+        same = sorted(folder.joinpath(name.parent).glob(f"{_literal(name.stem)}.*"))
+        like = [path for path in same if not suffixes or path.suffix.lower() in suffixes]
+        if not like:
+            raise DataError(f"{folder / name} is not there: the files of --{option} have the names of the inputs")
+        pairs[source] = folder / name if folder / name in like else like[0]
+    return pairs
+
+
+def _literal(stem: str) -> str:
+    return "".join(f"[{letter}]" if letter in "[]*?" else letter for letter in stem)
