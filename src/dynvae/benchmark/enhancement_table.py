@@ -16,7 +16,7 @@ from dynvae.report.tables import COLUMNS, Column
 
 MINUS = "−"
 SCORES: dict[str, Column] = {
-    **{name: COLUMNS[name] for name in ("si_sdr", "pesq_raw", "pesq_nb", "pesq_wb", "stoi", "estoi", "rmse")},
+    **{name: COLUMNS[name] for name in ("si_sdr", "sdr", "pesq_raw", "pesq_nb", "pesq_wb", "stoi", "estoi", "rmse")},
     "dnsmos": Column("DNSMOS", 1, 2, 1, "overall"),
 }
 """How each score is printed, in the order of the columns."""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dynvae.cli.inputs import beside, kept_suffix, sound_inputs, sound_targets
 from dynvae.cli.parsing import Parser, make_parser
@@ -20,6 +20,7 @@ from dynvae.cli.progress import progress_bar
 from dynvae.errors import ConfigError
 from dynvae.evaluation.run import fingerprint
 from dynvae.metrics import METRICS, summarize
+from dynvae.mixtures.programs import Feedback
 from dynvae.separation.files import FileSeparator, Separating, SeparationJob
 from dynvae.separation.separator import DEFAULT_ITERATIONS
 from dynvae.testtime import Chunks
@@ -79,8 +80,8 @@ def make_separate_parser() -> Parser:
     add("--floor", type=float, default=1e-7, help="doubt about whose a bin is that no model explains")
     add("--estimate", type=Literal["share", "mean"], default="share",
         help="shares that add up to the mixture, or the models' means alone, as published")  # fmt: skip
-    add("--feedback", type=Literal["mean", "power", "gaussian", "legacy-uniform"], default="mean",
-        help="what a model sees of its own past: mean is best, legacy-uniform as published")  # fmt: skip
+    add("--feedback", type=Literal[get_args(Feedback)], default="auto",
+        help="what a model sees of its own past; legacy-uniform as published")  # fmt: skip
     add("--latents", type=Literal["mean", "sample"], default="mean", help="of the encoder; sample as published")
     add("--json", action="store_true", help="print the report alone, as JSON")
     add("--float", action="store_true", help="write 32-bit floating-point WAV, which clips nothing")

@@ -7,7 +7,7 @@ from dynvae.metrics.score import Score, ScoreError, score_packages
 from dynvae.metrics.sparsity import active_units, hoyer
 from dynvae.metrics.summary import Summary, summarize
 from dynvae.metrics.table import METRICS, Metric, score
-from dynvae.metrics.waveform import rmse, si_sdr
+from dynvae.metrics.waveform import rmse, sdr, si_sdr
 
 __all__ = [
     "EXTRACTORS",
@@ -36,6 +36,7 @@ __all__ = [
     "rmse",
     "score",
     "score_packages",
+    "sdr",
     "si_sdr",
     "stoi",
     "summarize",

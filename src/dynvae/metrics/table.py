@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from dynvae.errors import ConfigError, MissingExtraError
 from dynvae.metrics.perceptual import estoi, pesq_nb, pesq_wb, raw_from_nb, stoi
 from dynvae.metrics.score import Score, ScoreError
-from dynvae.metrics.waveform import rmse, si_sdr
+from dynvae.metrics.waveform import rmse, sdr, si_sdr
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "rmse": Metric("RMSE", lambda reference, estimate, _: rmse(reference, estimate), higher_is_better=False),
     "si_sdr": Metric("SI-SDR", lambda reference, estimate, _: si_sdr(reference, estimate), "dB"),
+    "sdr": Metric("SDR", lambda reference, estimate, _: sdr(reference, estimate), "dB"),
     "pesq_raw": Metric("PESQ raw", raw_from_nb, base="pesq_nb"),
     "pesq_nb": Metric("PESQ NB", pesq_nb, "MOS"),
     "pesq_wb": Metric("PESQ WB", pesq_wb, "MOS"),

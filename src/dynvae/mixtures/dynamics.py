@@ -57,14 +57,15 @@ class Dynamics:
         ConfigError: the model's likelihood is not Gaussian, or it sees a condition.
     """
 
-    def __init__(self, model: DVAE, feedback: Feedback = "mean") -> None:
+    def __init__(self, model: DVAE, feedback: Feedback = "auto") -> None:
         known = (ComplexGaussianLikelihood, GaussianLikelihood, FixedGaussianLikelihood)
         name = type(model).__name__
         if not isinstance(model.observation, known):
             raise ConfigError(f"a source has a Gaussian likelihood, real or complex; this {name} has another one")
         if model.condition_dim:
             raise ConfigError(f"a source of a mixture sees no condition, as this {name} does")
-        self.model, self.feedback = model, feedback
+        natural: Feedback = "mean" if model.input_transform == "raw" else "power"
+        self.model, self.feedback = model, natural if feedback == "auto" else feedback
         self.complex = isinstance(model.observation, ComplexGaussianLikelihood)
         self._programs: dict[str, Program] = {}
 

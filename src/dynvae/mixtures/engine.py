@@ -69,7 +69,7 @@ class Mixture:
         sources: int | None = None,
         iterations: int = 20,
         unobserved: str = "prior",
-        feedback: Feedback = "mean",
+        feedback: Feedback = "auto",
         latents: str = "mean",
         first_input: str = "trained",
         damping: float = 0.0,

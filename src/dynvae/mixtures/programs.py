@@ -17,11 +17,12 @@ from dynvae.models import RecursiveDVAE
 from dynvae.recurrence import Program
 from dynvae.recurrence.program import Map, Operation, Read, Sample
 
-Feedback = Literal["mean", "power", "gaussian", "legacy-uniform"]
+Feedback = Literal["auto", "mean", "power", "gaussian", "legacy-uniform"]
 """What is fed back of a complex source with q(s) = N(μ, v).
 
-|μ|², |μ|² + v, or the power of μ + √(v/2) (a + i b), where a and b are standard normal or, as published, uniform in
-[0, 1).
+|μ|²; |μ|² + v, the expected power; or the power of μ + √(v/2) (a + i b), where a and b are standard normal or, as
+published, uniform in [0, 1). ``"auto"`` is the first for models that see raw powers, and the second for those that see
+logarithms or roots: a power of nearly nothing, as μ has it where a bin is another source's, is none that they know.
 """
 
 _SEEN = {"raw": "identity", "log": "log_power", "root": "root_power", "standardise": "standardise"}

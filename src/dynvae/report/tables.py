@@ -77,6 +77,7 @@ class Column(NamedTuple):
 COLUMNS: dict[str, Column] = {
     "rmse": Column("RMSE", 100, 2, -1, "×10⁻²"),
     "si_sdr": Column("SI-SDR", 1, 2, 1, "dB"),
+    "sdr": Column("SDR", 1, 2, 1, "dB"),
     "pesq_raw": Column("PESQ", 1, 2, 1, "raw"),
     "pesq_nb": Column("PESQ", 1, 2, 1, "NB"),
     "pesq_wb": Column("PESQ", 1, 2, 1, "WB"),
