@@ -36,7 +36,8 @@ def test_every_row_and_seed_has_a_run_of_its_own(tmp_path: Path) -> None:
 def test_autoregressive_models_are_measured_in_both_modes(tmp_path: Path) -> None:
     modes = {job.row: job.modes for job in plan(config(tmp_path), "/speech")}
     both = {row for row, its in modes.items() if len(its) == 2}
-    assert both == {"storn", "vrnn", "srnn", "srnn-ss", *(name for name in ROWS if name.startswith(("hit", "light")))}
+    rows = {"storn", "vrnn", "srnn", "srnn-ss", "sdm-srnn"}
+    assert both == {*rows, *(name for name in ROWS if name.startswith(("hit", "light")))}
     one = plan(config(tmp_path, models=("srnn",), modes=("generation",)), "/speech")
     assert one[0].modes == ("generation",)
 

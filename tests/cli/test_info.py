@@ -22,8 +22,9 @@ def test_json_covers_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(wanted <= set(record) for record in records)
     ticked = {tick: {r["name"] for r in records if r[tick]} for tick in ("autoregressive", "true_posterior")}
     transformers = {name for name in PRESETS if name.startswith(("hit", "light"))}
-    assert ticked["autoregressive"] == {"storn", "vrnn", "srnn"} | transformers
-    assert ticked["true_posterior"] == {"vae", "dkf", "srnn", "rvae", "rvae-causal"}
+    assert ticked["autoregressive"] == {"storn", "vrnn", "srnn", "sdm-srnn"} | transformers
+    exact = {"vae", "dkf", "srnn", "rvae", "rvae-causal", "sdm-vae", "sdm-srnn", "vsc", "vq-vae", "min-vae"}
+    assert ticked["true_posterior"] == (exact | {"av-vae", "av-cvae", "av-dkf"}) & PRESETS.keys()
 
 
 def test_parameters_are_those_of_the_paper_s_setting(capsys: pytest.CaptureFixture[str]) -> None:

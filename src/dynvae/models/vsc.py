@@ -197,6 +197,7 @@ class VSC(VAE):
                 that raises it slowly to 1 learns first which latents to use (the paper's warm-up).
             options: of :meth:`DVAE.elbo`.
         """
+        options.pop("truncate", None)  # nothing flows from frame to frame
         if slab == 1:
             return super().elbo(x, lengths, **options)
         warming = copy.copy(self)
