@@ -132,6 +132,9 @@ class DVAEPrior:
         if not isinstance(model.observation, ComplexGaussianLikelihood):
             raise ConfigError(f"a prior of speech gives variances of spectra (likelihood='complex_gaussian'); this "
                               f"{type(model).__name__} has a {type(model.observation).__name__}")  # fmt: skip
+        if model.discrete or model.noise_dim != model.z_dim:
+            raise ConfigError(f"the latents of a {type(model).__name__} are codes, or zero and not zero, and no E-step "
+                              "here can move them; take another model")  # fmt: skip
         self.model = frozen(model)
         if start == "condition" and not model.condition_dim:
             raise ConfigError(f"this {type(model).__name__} sees no condition that E-steps could start from")
