@@ -12,6 +12,8 @@ __all__ = [
     "POWER_FLOOR",
     "ComplexGaussian",
     "Likelihood",
+    "Parts",
+    "PartsLikelihood",
     "PriorLaw",
     "RadialLaplace",
     "bound_log_variance",
@@ -26,6 +28,7 @@ __all__ = [
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -230,6 +233,56 @@ class RadialLaplace(Distribution):
         return RadialLaplace(self._mean.expand(*batch_shape, *self.event_shape), 2 * self.scale)
 
 
+class Parts(Distribution):
+    """Independent laws side by side, each of its own features, such as those of the modalities of a frame.
+
+    A part all of whose values are NaN is missing: the density is that of the others.
+
+    Args:
+        laws: with the same batch shape, each over one axis of features.
+
+    Example:
+        >>> both = Parts((standard_normal(torch.zeros(2)), standard_normal(torch.zeros(1))))
+        >>> x = torch.tensor([0.0, 0.0, torch.nan])
+        >>> both.log_prob(x) == both.laws[0].log_prob(x[:2])
+        tensor(True)
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    has_rsample = False
+
+    def __init__(self, laws: tuple[Distribution, ...]) -> None:
+        self.laws = laws
+        self.sizes = [law.event_shape[0] for law in laws]
+        super().__init__(laws[0].batch_shape, torch.Size([sum(self.sizes)]), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The means side by side."""
+        return torch.cat([law.mean for law in self.laws], -1)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variances side by side."""
+        return torch.cat([law.variance for law in self.laws], -1)
+
+    def parts(self, value: Tensor) -> Tensor:
+        """The log-density of each part, ``(..., parts)``; zero where it is missing."""
+        terms = []
+        for law, part in zip(self.laws, value.split(self.sizes, -1), strict=True):
+            missing = part.isnan().all(-1)
+            terms.append(law.log_prob(part.masked_fill(missing.unsqueeze(-1), 0)).masked_fill(missing, 0))
+        return torch.stack(terms, -1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-density of what is there of a frame."""
+        return self.parts(value).sum(-1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Parts:
+        """The same laws for a larger batch."""
+        return Parts(tuple(law.expand(batch_shape) for law in self.laws))
+
+
 class PriorLaw(Distribution, ABC):
     """A law of latents that is no Gaussian, and what the bounds and the battery need to know of it."""
 
@@ -250,6 +303,14 @@ class PriorLaw(Distribution, ABC):
             TypeError: there is no closed form for this q.
         """
 
+    def divergence_from(self, p: Distribution) -> Tensor:
+        """KL(this ‖ p) in nats where p is no such law, or a bound from above, ``(..., feature)``.
+
+        Raises:
+            TypeError: there is no closed form for this p.
+        """
+        raise TypeError(f"no closed form for a divergence of a {type(self).__name__} from a {type(p).__name__}")
+
     @abstractmethod
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Draw values."""
@@ -268,6 +329,8 @@ def draw(distribution: Distribution, generator: torch.Generator | None = None) -
     match distribution:
         case ComplexGaussian() | RadialLaplace() | PriorLaw():
             return distribution.sample(generator=generator)
+        case Parts():
+            return torch.cat([draw(law, generator) for law in distribution.laws], -1)
         case Independent(base_dist=Normal() as base):
             return torch.addcmul(base.loc, base.scale, _randn(base.loc, generator))
         case MultivariateNormal():
@@ -292,6 +355,8 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
     """
     if isinstance(p, PriorLaw):
         return p.divergence(q)
+    if isinstance(q, PriorLaw):
+        return q.divergence_from(p)
     if _is_diagonal(q) and _is_diagonal(p):
         return kl_divergence(q.base_dist, p.base_dist)  # type: ignore[attr-defined]
     (q_mean, q_scale), (p_mean, p_scale) = _mean_and_triangle(q), _mean_and_triangle(p)
@@ -336,6 +401,10 @@ class Likelihood(ABC):
     def packed(self, mean: Tensor, std: Tensor) -> Tensor:
         """The decoder's output that fits frames of this mean and deviation, ``(outputs · feature,)``: the mean."""
         return mean
+
+    def means(self, size: int) -> list[tuple[int, int, str]]:
+        """How the mean of ``size`` features comes from the outputs: first output, how many, and the function."""
+        return [(0, size, self.mean_function)]
 
 
 @dataclass(frozen=True)
@@ -397,6 +466,33 @@ class BernoulliLikelihood(Likelihood):
 
     def packed(self, mean: Tensor, std: Tensor) -> Tensor:
         return mean.clamp(1e-3, 1 - 1e-3).logit()
+
+
+@dataclass(frozen=True)
+class PartsLikelihood(Likelihood):
+    """Several kinds of features side by side: :class:`Parts`; the decoder gives what each asks for, one by one."""
+
+    kinds: tuple[Likelihood, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def widths(self) -> list[int]:
+        """How many numbers the decoder gives for each part."""
+        return [kind.outputs * size for kind, size in zip(self.kinds, self.sizes, strict=True)]
+
+    def __call__(self, packed: Tensor) -> Parts:
+        parts = packed.split(self.widths, -1)
+        return Parts(tuple(kind(part) for kind, part in zip(self.kinds, parts, strict=True)))
+
+    def packed(self, mean: Tensor, std: Tensor) -> Tensor:
+        pairs = zip(self.kinds, mean.split(list(self.sizes)), std.split(list(self.sizes)), strict=True)
+        return torch.cat([kind.packed(*moments) for kind, *moments in pairs])
+
+    def means(self, size: int) -> list[tuple[int, int, str]]:
+        starts = [0, *accumulate(self.widths)]
+        return [
+            (start, size, kind.mean_function) for start, size, kind in zip(starts, self.sizes, self.kinds, strict=False)
+        ]
 
 
 def _at_least_single(tensor: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ SMALL["v-vae"] = SMALL["av-vae"] = SMALL["av-cvae"]
 SMALL["min-vae"] = {"v_dim": 4, "v_hidden": (6,), "hidden": (7,)}
 SMALL["av-dkf"] = SMALL["dkf"] | {"v_dim": 4, "v_hidden": (6,)}
 SMALL["vq-vae"] = {"hidden": 4, "residual_hidden": 3, "codes": 6}
+SMALL["mvae"] = SMALL["mmvae"] = SMALL["mopoe"] = {"x_dim": [3, 2], "hidden": (6,)}
+SMALL["mdvae"] = {
+    "x_dim": [3, 2], "z_dim": 2, "w_dim": 2, "private_dim": 1, "x_hidden": (6,), "w_rnn": 4, "w_hidden": (5,),
+    "prior_rnn": 4, "prior_hidden": (5,), "encoder_hidden": (6,), "decoder_hidden": (6,),
+}  # fmt: skip
 SMALL["vsc"] = SMALL["sdm-vae"] = SMALL["vae"]
 SMALL["sdm-srnn"] = SMALL["srnn"]
 SMALL |= dict.fromkeys(("light", "light-reported", "light-inv-s", "light-inv-s-nr"), SMALL["hit"])

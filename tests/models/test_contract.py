@@ -17,7 +17,7 @@ from dynvae.models import DVAE, PRESETS, SRNN
 from dynvae.recurrence import choice, compiled
 from dynvae.testing import CHECKS, LinearGaussianDVAE, check_dvae, parametrize_checks, run_check
 
-STATIC = ("vae", "sdm-vae", "vsc", "vq-vae", "v-vae", "av-vae", "av-cvae")
+STATIC = ("vae", "sdm-vae", "vsc", "vq-vae", "v-vae", "av-vae", "av-cvae", "mvae", "mmvae", "mopoe")
 """Models without a recursion."""
 NAMES = [check.__name__ for check in CHECKS]
 

@@ -40,6 +40,8 @@ class Dependencies:
         sequence_latent: the symbol of a latent that the whole sequence shares (DSAE's v, HiT-DVAE's w). Its prior
             is independent of everything; the three factors may name it.
         sequence_posterior: what its posterior sees.
+        in_order: whether the parts of z_t are inferred one after another, each with those before it known, as in
+            q(z_t | .) = q(a_t | .) q(b_t | a_t, .): its parameters depend on z_t itself, part by part.
         note: anything worth telling beside the equations.
 
     Raises:
@@ -62,6 +64,7 @@ class Dependencies:
     latent: str = "z"
     sequence_latent: str | None = None
     sequence_posterior: str = ""
+    in_order: bool = False
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,9 @@ __all__ = [
     "DVAE",
     "ELBO",
     "KVAE",
+    "MDVAE",
     "MINVAE",
+    "MVAE",
     "PRESETS",
     "RVAE",
     "SRNN",
@@ -27,6 +29,8 @@ __all__ = [
     "HiTDVAE",
     "Latents",
     "LigHTDVAE",
+    "Modalities",
+    "MultimodalDVAE",
     "Posterior",
     "RecursiveDVAE",
     "build",
@@ -43,7 +47,10 @@ from dynvae.models.dkf import AVDKF, DKF
 from dynvae.models.dsae import DSAE
 from dynvae.models.hit import HiTDVAE, LigHTDVAE
 from dynvae.models.kvae import KVAE
+from dynvae.models.mdvae import MDVAE
 from dynvae.models.minvae import MINVAE
+from dynvae.models.modalities import Modalities, MultimodalDVAE
+from dynvae.models.mvae import MVAE
 from dynvae.models.recursive import RecursiveDVAE
 from dynvae.models.rvae import RVAE
 from dynvae.models.srnn import SRNN
@@ -57,7 +64,7 @@ ZOO: dict[str, type[DVAE]] = {
     "vae": VAE, "dkf": DKF, "kvae": KVAE, "storn": STORN, "vrnn": VRNN, "srnn": SRNN, "rvae": RVAE, "dsae": DSAE,
     "hit": HiTDVAE, "light": LigHTDVAE, "av-cvae": CVAE, "av-dkf": AVDKF,
     "min-vae": MINVAE,
-    "vsc": VSC, "vq-vae": VQVAE,
+    "vsc": VSC, "vq-vae": VQVAE, "mvae": MVAE, "mdvae": MDVAE,
 }  # fmt: skip
 """The classes by name: the only ones that a configuration file can name."""
 
@@ -68,6 +75,8 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "sdm-srnn": ("srnn", {"latent": "sparse"}),
     "v-vae": ("av-cvae", {"encoder": "v", "conditional_prior": False, "conditional_decoder": False}),
     "av-vae": ("av-cvae", {"conditional_prior": False}),
+    "mmvae": ("mvae", {"experts": "mixture", "prior_expert": "never"}),
+    "mopoe": ("mvae", {"experts": "mixture-of-products"}),
     "light-reported": ("light", {"projection": True}),
     "light-inv-s": ("light", {"ablation": "inv-s"}),
     "light-inv-s-nr": ("light", {"ablation": "inv-s-nr"}),

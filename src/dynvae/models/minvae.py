@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, Normal
 
 from dynvae.condition import Condition
 from dynvae.dependencies import Dependencies
@@ -87,6 +87,15 @@ class MixtureLaw(PriorLaw):
             raise TypeError(f"no closed form for a divergence of a {type(q).__name__} from a mixture")
         apart = self.divergences(q) + q.log_weight - self.log_weight
         return (q.log_weight.exp() * apart).sum(-1, keepdim=True)
+
+    def divergence_from(self, p: Distribution) -> Tensor:
+        """For a Gaussian p, the mean of the components' divergences: a bound, for the divergence is convex."""
+        if not (isinstance(p, Independent) and isinstance(p.base_dist, Normal)):
+            raise TypeError(f"no closed form for a divergence of a mixture from a {type(p).__name__}")
+        mean, log_variance = p.base_dist.loc.unsqueeze(-2), 2 * p.base_dist.scale.log().unsqueeze(-2)
+        difference = self.log_variance - log_variance
+        error = (self.loc - mean).square() / log_variance.exp()
+        return self._mixed(0.5 * (difference.exp() + error - 1 - difference))
 
     def push(self, noise: Tensor) -> Tensor:
         """The value that standard normal noise ``(..., feature + 1)`` makes: the last number picks the component."""

@@ -168,10 +168,9 @@ class RecursiveDVAE(DVAE):
         self.generation(generation)
         laws = both.laws
         (decoded,) = laws["likelihood"]
-        decoded = Read(decoded.name, decoded.start, decoded.start + self.x_dim, decoded.delay)
         seen = _SEEN[self.input_transform]
         scale = [Read(name, 0, self.x_dim) for name in _SCALE] if seen == "standardise" else []
-        closing: list[Operation] = [Map("mean", self.x_dim, self.observation.mean_function, (decoded,))]
+        closing = _means(self.observation.means(self.x_dim), decoded)
         own = (Read("mean", 0, self.x_dim),)
         free = Map("x", self.x_dim, seen, (*own, *scale))
         mixed = Map("x", self.x_dim, "blend", tuple(Read(n, 0, self.x_dim) for n in ("own", "x.true", "x.own")))
@@ -475,6 +474,19 @@ class RecursiveDVAE(DVAE):
 
     def _frame(self, state: State, known: Mapping[str, Tensor], wanted: Any) -> dict[str, Tensor]:
         return run_frame(self.declared.generation, self, state.now | dict(known), state.before, wanted)
+
+
+def _means(parts: Sequence[tuple[int, int, str]], decoded: Read) -> list[Operation]:
+    """What makes the frame's ``mean`` of the parameters of its likelihood: one function, or one for each part."""
+    maps: list[Operation] = []
+    for index, (start, size, function) in enumerate(parts):
+        name = "mean" if len(parts) == 1 else f"mean.{index}"
+        start += decoded.start
+        maps.append(Map(name, size, function, (Read(decoded.name, start, start + size, decoded.delay),)))
+    if len(parts) > 1:
+        reads = tuple(Read(each.out, 0, each.width) for each in maps)
+        maps.append(Map("mean", sum(each.width for each in maps), "beside", reads))
+    return maps
 
 
 def _named(latents: Latents, z: str, w: str) -> dict[str, Tensor]:

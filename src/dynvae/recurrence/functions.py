@@ -1,4 +1,4 @@
-"""The element-wise functions of recurrent programs, by name: the meaning that every executor agrees on."""
+"""The functions of recurrent programs, by name, all but one element-wise: the meaning that every executor agrees on."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def _power(x: Tensor) -> Tensor:
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **ACTIVATIONS,
     "identity": lambda x: x,
+    "beside": lambda *x: torch.cat(x, -1),
     "sigmoid": torch.sigmoid,
     "average": lambda *x: sum(x) / len(x),
     "product": torch.mul,
@@ -38,9 +39,10 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 """What a linear operation (one source) and :class:`~dynvae.recurrence.program.Map` may apply.
 
-average: the mean of its sources. product: x · y. blend: (1 - gate) · x + gate · y. gain: σ(x + y), the weight
-of a measurement of log-precision y beside a Gaussian of log-variance x. log_softplus: ln(ln(1 + e^x)), the
-log-variance whose variance is a softplus. power: exp(x) + 1e-10 with x bounded, the mean of a complex Gaussian given
-its log-variance. What networks see of a frame: log_power: ln(x + 1e-10) / 10, with ``input_transform="log"``;
-root_power: (x + 1e-10)^½, with ``"root"``; standardise: (x - mean) / std, with ``"standardise"``.
+beside: its sources side by side. average: the mean of its sources. product: x · y. blend: (1 - gate) · x + gate · y.
+gain: σ(x + y), the weight of a measurement of log-precision y beside a Gaussian of log-variance x. log_softplus:
+ln(ln(1 + e^x)), the log-variance whose variance is a softplus. power: exp(x) + 1e-10 with x bounded, the mean of a
+complex Gaussian given its log-variance. What networks see of a frame: log_power: ln(x + 1e-10) / 10, with
+``input_transform="log"``; root_power: (x + 1e-10)^½, with ``"root"``; standardise: (x - mean) / std, with
+``"standardise"``.
 """

@@ -9,6 +9,7 @@ __all__ = [
     "ensure",
     "given",
     "gradients",
+    "kinds",
     "ladder",
     "moments",
     "observations",
@@ -26,7 +27,13 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from dynvae.condition import Condition
-from dynvae.distributions import BernoulliLikelihood, ComplexGaussianLikelihood, PriorLaw
+from dynvae.distributions import (
+    BernoulliLikelihood,
+    ComplexGaussianLikelihood,
+    Likelihood,
+    PartsLikelihood,
+    PriorLaw,
+)
 from dynvae.models import DVAE, Latents
 from dynvae.nn import time_mask
 
@@ -72,16 +79,29 @@ def _coarsest(tensors: Iterable[Tensor]) -> torch.dtype:
 
 def observations(model: DVAE, batch: int, time: int, generator: torch.Generator) -> Tensor:
     """Random frames that the model's likelihood could have made, ``(batch, time, x_dim)`` in the model's precision."""
-    shape = (batch, time, model.x_dim)
+    transforms = getattr(model, "transforms", (model.input_transform,))
+    sizes = model.observation.sizes if isinstance(model.observation, PartsLikelihood) else (model.x_dim,)
+    parts = [
+        _frames(kind, (batch, time, size), transform == "log", generator)
+        for kind, size, transform in zip(kinds(model), sizes, transforms, strict=True)
+    ]
+    x = torch.cat(parts, -1)
+    return x.to(model.weight.dtype)
+
+
+def kinds(model: DVAE) -> tuple[Likelihood, ...]:
+    """The likelihood of a model's frames, or those of their parts."""
+    return model.observation.kinds if isinstance(model.observation, PartsLikelihood) else (model.observation,)
+
+
+def _frames(kind: Likelihood, shape: tuple[int, ...], powers: bool, generator: torch.Generator) -> Tensor:
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
     normal = torch.randn(shape, generator=generator, dtype=torch.float64)
-    if isinstance(model.observation, BernoulliLikelihood):
-        x = uniform < 0.5
-    elif isinstance(model.observation, ComplexGaussianLikelihood) or model.input_transform == "log":
-        x = -torch.log1p(-uniform) * (2 * normal[..., :1]).exp()  # spectra of changing loudness
-    else:
-        x = normal
-    return x.to(model.weight.dtype)
+    if isinstance(kind, BernoulliLikelihood):
+        return (uniform < 0.5).double()
+    if isinstance(kind, ComplexGaussianLikelihood) or powers:
+        return -torch.log1p(-uniform) * (2 * normal[..., :1]).exp()  # spectra of changing loudness
+    return normal
 
 
 def given(model: DVAE, batch: int, time: int, generator: torch.Generator) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dynvae.models import DVAE, Latents
 from dynvae.nn import time_mask
 from dynvae.testing.cases import (
     Check,
+    applies_to,
     assert_equal,
     ensure,
     gradients,
@@ -140,8 +141,23 @@ def check_nothing_sees_what_it_predicts(model: DVAE, generator: torch.Generator)
             slopes = gradients((tensor * weights)[:, t].sum(), [source for _, source in inputs])
             for (name, _), slope in zip(inputs, slopes, strict=True):
                 seen = slope.abs().amax((0, 2)).nonzero().flatten()
-                late = [int(s) for s in seen if s >= t]
+                allowed = t if law == "posterior" and model.dependencies.in_order else t - 1
+                late = [int(s) for s in seen if s > allowed]
                 ensure(not late, f"the {law} at frame {t} depends on {name} at frames {late}")
+
+
+@applies_to(lambda model: model.dependencies.in_order)
+def check_parts_are_inferred_in_order(model: DVAE, generator: torch.Generator) -> None:
+    """Of the latent of its own frame, a feature of the posterior sees none but those before it."""
+    x = observations(model, 2, 3, generator)
+    drawn = model.posterior(x, generator=generator).latents
+    z = drawn.z.detach().requires_grad_()
+    law = model.posterior(x, latents=Latents(z, None if drawn.w is None else drawn.w.detach())).z
+    for feature in range(model.z_dim):
+        total = (law.mean + law.variance)[:, 1, feature].sum()
+        (slope,) = gradients(total, [z])
+        late = [int(i) for i in slope[:, 1].abs().amax(0).nonzero().flatten() if i >= feature]
+        ensure(not late, f"feature {feature} of q(z_t) depends on features {late} of z_t")
 
 
 def check_declared_dependencies(model: DVAE, generator: torch.Generator) -> None:
@@ -159,5 +175,6 @@ CHECKS: tuple[Check, ...] = (
     check_full_lengths,
     check_lengths_are_refused,
     check_nothing_sees_what_it_predicts,
+    check_parts_are_inferred_in_order,
     check_declared_dependencies,
 )

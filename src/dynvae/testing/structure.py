@@ -233,6 +233,8 @@ def _declared(dependencies: Dependencies, factor: str, variable: str, like: Tens
         for symbol, frame in dependencies.parents(factor).nodes(t + 1, max(rows, columns)):
             if symbol == variable:
                 declared[t, 0 if whole or frame is None else frame - 1] = True
+    if dependencies.in_order and factor == "posterior" and variable == dependencies.latent:
+        declared.fill_diagonal_(True)
     return declared
 
 
