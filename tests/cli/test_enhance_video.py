@@ -24,10 +24,10 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 
 
-def seeing_model(folder: Path) -> Path:
+def seeing_model(folder: Path, lips: int = 25) -> Path:
     """An untrained model of sound and lips, of pictures of 5 × 5."""
     torch.manual_seed(0)
-    model = build("av-cvae", x_dim=129, z_dim=4, v_dim=25, v_hidden=[8], hidden=[16], input_transform="log")
+    model = build("av-cvae", x_dim=129, z_dim=4, v_dim=lips, v_hidden=[8], hidden=[16], input_transform="log")
     model.front_end = FrontEnd(window_length=256, hop_length=128)
     model.begin_at(torch.full((129,), 30.0), torch.ones(129))  # otherwise it would claim no speech at all
     dynvae.save(model, folder)
@@ -90,6 +90,19 @@ def test_a_video_is_its_own_sound_and_has_no_face(enhance, tmp_path: Path) -> No
     shutil.copy(folder / "a.avi", tmp_path / "a.avi")
     saved_model(tmp_path / "hearing", "vae")
     assert (enhance(tmp_path / "a.avi", prior="hearing", out="b").folder / "a.wav").is_file()
+
+
+def test_a_mixture_of_a_model_that_hears_and_one_that_sees(enhance, tmp_path: Path) -> None:
+    sound = clip(tmp_path)
+    seeing_model(tmp_path / "other", lips=36)
+    saved_model(tmp_path / "hearing", "vae")
+    both = f"{tmp_path / 'hearing'},{tmp_path / 'model'}"
+    for kind in ("vae-mm", "sw-vae"):
+        told = enhance("--prior", f"{kind}:{both}", sound, "--json", out=kind)
+        assert json.loads(told.out)["files"][0]["frames_with_lips"] == 1.0
+    wrong = f"vae-mm:{tmp_path / 'model'},{tmp_path / 'other'}"
+    assert "see lips of different sizes" in enhance("--prior", wrong, sound, out="b", code=2).err
+    assert "two models or more" in enhance("--prior", "sw-vae:one", sound, out="c", code=2).err
 
 
 def test_folders_of_sound_and_of_lips(enhance, tmp_path: Path) -> None:

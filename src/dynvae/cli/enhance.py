@@ -93,7 +93,8 @@ def make_enhance_parser(method: str, stream: bool = False) -> Parser:
     add: Any = parser.add_argument
     add("inputs", type=str, nargs="+", help="sound files, folders, manifests, or -")
     add("--prior", type=str, default=streaming.DEFAULT_PRIOR if stream else DEFAULT_PRIOR,
-        help="model of clean speech: a bundled name, a model's or a run's folder, or a name on the hub")  # fmt: skip
+        help="model of clean speech: a bundled name, a model's or a run's folder, or a name on the hub; or several "
+        "that take turns: vae-mm:A,B (each frame by itself), sw-vae:A,B (a chain)")  # fmt: skip
     add("--preset", type=Literal[tuple(PRESETS)], default=method, help="the method")
     add("--stream", action="store_true",
         help="causal, frame by frame, for a causal prior; latency and real-time factor are told")  # fmt: skip
@@ -219,7 +220,7 @@ def _items(
 def _work(items: list[Item], enhancer: FileEnhancer, settings: Any) -> Summary:
     way, out = enhancer.way, Path(settings.out)
     decided = {
-        "prior": f"{way.prior} ({fingerprint(enhancer.model)})", "preset": settings.preset,
+        "prior": f"{way.prior} ({' '.join(map(fingerprint, enhancer.models))})", "preset": settings.preset,
         "method": repr(way.online or way.preset), "chunks": repr(way.chunks), "seed": way.seed,
         "float": way.float_samples, "clean": settings.clean, "metrics": list(way.metrics), "plots": way.plots,
     }  # fmt: skip

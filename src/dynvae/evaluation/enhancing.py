@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynvae.audio import AudioInfo, read_audio, write_audio
+from dynvae.audio import AudioInfo, FrontEnd, read_audio, write_audio
 from dynvae.audio.blocks import Kept, Writer, read_blocks, survey
 from dynvae.condition import Condition
 from dynvae.data.lips import LipSettings, condition_of, read_lips_of
@@ -26,8 +26,10 @@ from dynvae.pretrained import load
 from dynvae.testtime.em import Progress
 from dynvae.testtime.enhancement import Enhanced, Enhancer
 from dynvae.testtime.long import Chunks, enhance_in_chunks
+from dynvae.testtime.mixture import PriorMixture
 from dynvae.testtime.online import Online
 from dynvae.testtime.presets import Preset
+from dynvae.testtime.prior import DVAEPrior
 from dynvae.testtime.streaming import StreamingEnhancer
 from dynvae.video import VIDEO_SUFFIXES, Lips, read_soundtrack
 from dynvae.work import Item
@@ -44,7 +46,8 @@ class Enhancing:
     """All that decides what becomes of a file.
 
     Attributes:
-        prior: name or folder of the model.
+        prior: name or folder of the model; or of several that are at work in turn: ``vae-mm:A,B`` (each frame by
+            itself) or ``sw-vae:A,B`` (a chain), see `dynvae.testtime.PriorMixture`.
         preset: the method.
         online: enhance as a stream instead, in this way.
         chunks: how long recordings are cut.
@@ -95,11 +98,28 @@ class FileEnhancer:
 
     def __init__(self, way: Enhancing, progress: Progress | None = None) -> None:
         self.way, self.progress = way, progress
-        self.model = load(way.prior, way.device)
-        self.engine = Enhancer(self.model, way.preset, device=way.device) if way.online is None else self.stream()
-        self.front_end = self.engine.front_end
-        self.sees = self.model.condition_dim
+        mixture, names = parts_of(way.prior)
+        self.models = [load(name, way.device) for name in names]
+        self.model = self.models[0]
+        sizes = {model.condition_dim for model in self.models if model.condition_dim}
+        if len(sizes) > 1 or (mixture and way.online is not None):
+            why = "see lips of different sizes" if len(sizes) > 1 else "cannot work on a stream"
+            raise ConfigError(f"the models of '{way.prior}' {why}")
+        self.sees = max(sizes, default=0)
         """Numbers in a frame of lips; 0 where the prior sees none."""
+        self.engine = self._engine(mixture) if way.online is None else self.stream()
+        self.front_end = self.engine.front_end
+
+    def _engine(self, mixture: str) -> Enhancer:
+        way = self.way
+        if not mixture:
+            return Enhancer(self.model, way.preset, device=way.device)
+        priors = [DVAEPrior(model, feedback=way.preset.feedback, energy=way.preset.energy) for model in self.models]
+        together = PriorMixture.switching(priors) if mixture == "sw-vae" else PriorMixture(priors)
+        front_end = self.model.front_end
+        if not isinstance(front_end, FrontEnd) or any(model.front_end != front_end for model in self.models):
+            raise ConfigError(f"the models of '{way.prior}' have not the same front end")
+        return Enhancer(together, way.preset, front_end=front_end, device=way.device)
 
     def stream(self, rate: int = 16000, channels: int = 1) -> StreamingEnhancer:
         """An enhancer of one stream.
@@ -224,6 +244,25 @@ class FileEnhancer:
 
             heard_at, _ = read_audio(sound, self.front_end.sample_rate)
             save(lips_figure(lips, heard_at, self.front_end), job.target.with_name(f"{job.target.name}.lips.png"))
+
+
+MIXTURES = ("vae-mm", "sw-vae")
+
+
+def parts_of(prior: str) -> tuple[str, list[str]]:
+    """The kind of a mixture, empty for a single model, and the names of its models.
+
+    Example:
+        >>> parts_of("sw-vae:runs/vae,runs/av-cvae"), parts_of("rvae-speech")
+        (('sw-vae', ['runs/vae', 'runs/av-cvae']), ('', ['rvae-speech']))
+    """
+    kind, colon, rest = prior.partition(":")
+    names = [name.strip() for name in rest.split(",")]
+    if not colon or kind not in MIXTURES:
+        return "", [prior]
+    if len(names) < 2 or not all(names):
+        raise ConfigError(f"a mixture is of two models or more, as in {kind}:A,B; not '{prior}'")
+    return kind, names
 
 
 @contextlib.contextmanager
