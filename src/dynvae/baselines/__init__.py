@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dynvae.baselines.enhancer import Enhancing, Filter, Gain
 from dynvae.baselines.filters import SpectralSubtraction, WienerFilter
+from dynvae.baselines.lstm import AutoregressiveLSTM, load_lstm
 from dynvae.baselines.mask import MaskNetwork, load_mask
 from dynvae.baselines.nmf import Dictionary, learn_dictionary
 from dynvae.baselines.tracking import track_noise
 
 __all__ = [
+    "AutoregressiveLSTM",
     "Dictionary",
     "Enhancing",
     "Filter",
@@ -17,6 +19,7 @@ __all__ = [
     "SpectralSubtraction",
     "WienerFilter",
     "learn_dictionary",
+    "load_lstm",
     "load_mask",
     "track_noise",
 ]

@@ -33,6 +33,10 @@ def run(arguments: list[str]) -> int:
         from dynvae.cli.benchmark_audiovisual import run as run_audiovisual
 
         return run_audiovisual(arguments[1:])
+    if arguments[:1] == ["tracking"]:
+        from dynvae.cli.benchmark_tracking import run as run_tracking
+
+        return run_tracking(arguments[1:])
     config = _config(_parser().parse_args(arguments))
     start = time.monotonic()
 

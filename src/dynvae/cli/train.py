@@ -12,17 +12,19 @@ from typing import Any, Literal
 import yaml
 
 from dynvae.audio import FRONT_ENDS
+from dynvae.baselines import AutoregressiveLSTM
 from dynvae.cli.parsing import Parser, make_parser
 from dynvae.data.lips import LipSettings
 from dynvae.data.motion import is_motion
+from dynvae.data.trajectories import TRAJECTORIES
 from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO
-from dynvae.training import Machine, TrainConfig, train, train_motion
+from dynvae.training import Machine, TrainConfig, train, train_motion, train_trajectories
 from dynvae.training.machine import flush_denormals, is_main
 
-DESCRIPTION = """Train a model on a corpus of speech, or on recorded motion. The folder of the run gets its settings
-(config.yaml, which --config takes), its log (metrics.csv, and TensorBoard's where that is installed), checkpoints for
---resume, and in model/ the weights that were best on the validation split."""
+DESCRIPTION = """Train a model on a corpus of speech, recorded motion, or boxes on made-up trajectories. The folder of
+the run gets its settings (config.yaml, which --config takes), its log (metrics.csv, and TensorBoard's where that is
+installed), checkpoints for --resume, and in model/ the weights that were best on the validation split."""
 
 
 def run(arguments: list[str]) -> int:
@@ -34,8 +36,8 @@ def run(arguments: list[str]) -> int:
     arguments = with_saved_config(arguments)
     config = _read_config(arguments)
     name = _model_name(arguments, config)
-    motion = _is_motion(arguments, config)
-    parser = make_train_parser(name, motion=motion)
+    task = _task(arguments, config)
+    parser = make_train_parser(name, task)
     settings = parser.parse_args(arguments)
     settings.name = name  # a positional that is not given would hide the file's
     for key in ("name", "data", "out"):
@@ -45,7 +47,6 @@ def run(arguments: list[str]) -> int:
     flush_denormals()
     say_plainly()
     common: dict[str, Any] = {
-        "data": settings.data,
         "out": settings.out,
         "model": settings.model.as_dict(),
         "init": settings.init,
@@ -54,12 +55,15 @@ def run(arguments: list[str]) -> int:
         "resume": settings.resume,
         "progress": sys.stderr.isatty() and settings.progress,
     }
-    if motion:
-        outcome = train_motion(settings.name, turn=settings.turn, **common)
+    if task == TRAJECTORIES:
+        drawn = {key: settings[key] for key in ("count", "view", "jitter", "sway")}
+        outcome = train_trajectories(settings.name, **common, **drawn)
+    elif task == "motion":
+        outcome = train_motion(settings.name, data=settings.data, turn=settings.turn, **common)
     else:
         sound = {"front_end": settings.front_end, "on_bad": settings.on_bad, "cache": settings.cache}
         sound["lips"] = LipSettings(**settings.lips.as_dict())
-        outcome = train(settings.name, **common, **sound)
+        outcome = train(settings.name, data=settings.data, **common, **sound)
     best = outcome.best
     if not is_main():
         return 128 + outcome.signum if outcome.signum else 0
@@ -74,12 +78,12 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parser:
+def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
     """The parser of the verb, with the arguments of one model, or of none where it is not known yet.
 
     Args:
         name: of the model.
-        motion: whether the data are motion, for which the likelihood is Gaussian by default.
+        task: what the data are: speech, motion or trajectories; the likelihood of the latter is Gaussian by default.
     """
     parser = make_parser("train", DESCRIPTION)
     add: Any = parser.add_argument
@@ -89,9 +93,10 @@ def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parse
         "--data",
         type=str,
         help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'; or recorded motion: a folder with "
-        "skeleton.json and .npy or .npz files, data_3d_h36m.npz, or folders S1, S5, ... of exponential maps",
+        "skeleton.json and .npy or .npz files, data_3d_h36m.npz, or folders S1, S5, ... of exponential maps; or the "
+        "word 'trajectories': boxes on made-up ways through a picture",
     )
-    add("--task", type=Literal["auto", "speech", "motion"], default="auto",
+    add("--task", type=Literal["auto", "speech", "motion", "trajectories"], default="auto",
         help="what the data are; auto goes by their form")  # fmt: skip
     add("--out", type=str, help="folder of the run")
     add("--front-end", type=Literal[tuple(FRONT_ENDS)], default="64ms", help="window of the STFT")
@@ -102,15 +107,20 @@ def make_train_parser(name: str | None = None, *, motion: bool = False) -> Parse
         help="prepared sound in the cache folder: exact (2 bytes a sample for 16-bit files at 16 kHz, 4 for others), "
         "int16 (2 bytes, with some noise for those others), or none: in the memory of every process")  # fmt: skip
     add("--turn", type=bool, default=False, help="motion: turn training crops about the vertical, by chance")
+    add("--count", type=int, default=12_000, help="trajectories: how many, and a quarter as many to validate on")
+    add("--view", type=Literal["own", "picture"], default="own",
+        help="trajectories: seen from one of a track's own boxes, or, as published, in the picture")  # fmt: skip
+    add("--jitter", type=float, default=0.0, help="trajectories: noise on the edges, as a share of the box's size")
+    add("--sway", type=float, default=0.0, help="trajectories: the camera's changes of velocity, in widths of the box")
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
     add("--progress", type=bool, default=True, help="a progress bar, where there is a terminal")
     add_machine(add)
     parser.add_class_arguments(TrainConfig, "train")
     parser.add_class_arguments(LipSettings, "lips", help="for models that see lips, as av-cvae does")
     if name is not None:
-        kind, preset = PRESETS[name]
-        parser.add_class_arguments(ZOO[kind], "model", skip={"x_dim"})
-        defaults = {"likelihood": "gaussian", **preset} if motion else preset
+        kind, preset = PRESETS.get(name, (name, {}))
+        parser.add_class_arguments(ZOO.get(kind, AutoregressiveLSTM), "model", skip={"x_dim"})
+        defaults = preset if task == "speech" else {"likelihood": "gaussian", **preset}
         parser.set_defaults({f"model.{key}": value for key, value in defaults.items()})
     return parser
 
@@ -170,6 +180,8 @@ def _model_name(arguments: list[str], config: dict[str, Any]) -> str | None:
         if not word.startswith("-") and (not before.startswith("-") or before in options or "=" in before)
     ]
     name = words[0] if words else config.get("name")
+    if name == "lstm" and _task(arguments, config) == TRAJECTORIES:
+        return name
     if name is not None and name not in PRESETS:
         from dynvae.cli.parsing import nearest
 
@@ -179,12 +191,13 @@ def _model_name(arguments: list[str], config: dict[str, Any]) -> str | None:
     return name
 
 
-def _is_motion(arguments: list[str], config: dict[str, Any]) -> bool:
-    """Whether the run is on motion: as --task says, or by the form of the data."""
+def _task(arguments: list[str], config: dict[str, Any]) -> str:
+    """What a run is on: as --task says, or by the form of the data."""
     task = _value(arguments, "--task", last=True) or config.get("task", "auto")
-    return task == "motion" or (
-        task == "auto" and is_motion(_value(arguments, "--data", last=True) or config.get("data"))
-    )
+    data = _value(arguments, "--data", last=True) or config.get("data")
+    if task != "auto":
+        return str(task)
+    return TRAJECTORIES if data == TRAJECTORIES else "motion" if is_motion(data) else "speech"
 
 
 def _value(arguments: list[str], option: str, *, last: bool = False) -> str | None:

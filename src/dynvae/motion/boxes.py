@@ -25,16 +25,16 @@ class BoxView:
     and height, ``(..., 4)``. (The last is published so; other data have the lower edge.)
 
     Args:
-        seen: from the ``"picture"``, as published: a frame is the place. Or from its ``"own"`` first box: a frame is
-            (place - first place) / size, with the first box's width and height. Motion looks alike wherever somebody is
-            and however large; seen so, it is alike.
+        seen: in the ``"picture"``, as published: a frame is the place. Or from one of a track's ``"own"`` boxes: a frame
+            is (place - its place) / its size. Motion looks alike wherever somebody is and however large; seen so, it is
+            alike.
 
     Raises:
         ConfigError: there is no such view.
 
     Example:
-        >>> first, later = torch.tensor([0.2, 0.4, 0.3, 0.0]), torch.tensor([0.25, 0.4, 0.35, 0.0])
-        >>> BoxView().frames(later, first)
+        >>> one, later = torch.tensor([0.2, 0.4, 0.3, 0.0]), torch.tensor([0.25, 0.4, 0.35, 0.0])
+        >>> BoxView().frames(later, one)
         tensor([0.5000, 0.0000, 0.5000, 0.0000])
     """
 
@@ -42,19 +42,19 @@ class BoxView:
 
     def __post_init__(self) -> None:
         if self.seen not in _SEEN:
-            raise ConfigError(f"boxes are seen from their own first one or in the picture ({', '.join(_SEEN)}), "
+            raise ConfigError(f"boxes are seen from one of their own or in the picture ({', '.join(_SEEN)}), "
                               f"not '{self.seen}'")  # fmt: skip
 
-    def origin(self, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Where a frame is 0, and in which unit, for boxes that begin with this place: ``(..., 4)`` each."""
+    def origin(self, one: Tensor) -> tuple[Tensor, Tensor]:
+        """Where a frame is 0, and in which unit, if seen from this place: ``(..., 4)`` each."""
         if self.seen == "picture":
-            return torch.zeros_like(first), torch.ones_like(first)
-        size = torch.stack([first[..., 2] - first[..., 0], first[..., 1] - first[..., 3]], -1)
-        return first, size.clamp(min=_SMALLEST).repeat(*[1] * (first.dim() - 1), 2)
+            return torch.zeros_like(one), torch.ones_like(one)
+        size = torch.stack([one[..., 2] - one[..., 0], one[..., 1] - one[..., 3]], -1)
+        return one, size.clamp(min=_SMALLEST).repeat(*[1] * (one.dim() - 1), 2)
 
-    def frames(self, places: Tensor, first: Tensor) -> Tensor:
-        """What a model takes, of places that begin with ``first``."""
-        place, size = self.origin(first)
+    def frames(self, places: Tensor, one: Tensor) -> Tensor:
+        """What a model takes of places, seen from this one."""
+        place, size = self.origin(one)
         return (places - place) / size
 
     def to_dict(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], di
     elif isinstance(front_end, BoxView):
         parts.append(
             "It works on boxes in pictures: left, top, right, and top less height, "
-            + ("in shares of the picture." if front_end.seen == "picture" else "seen from the first box, in its sizes.")
+            + ("in shares of the picture." if front_end.seen == "picture" else "seen from one of a track, in its sizes.")
         )
     elif front_end is not None:
         parts.append(

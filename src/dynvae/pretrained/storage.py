@@ -34,6 +34,7 @@ from torch import Tensor
 
 import dynvae
 from dynvae.audio import FrontEnd
+from dynvae.baselines.lstm import AutoregressiveLSTM
 from dynvae.baselines.mask import MaskNetwork
 from dynvae.errors import CheckpointError, ConfigError, DynvaeError
 from dynvae.files import atomic_write
@@ -61,7 +62,7 @@ def save(model: DVAE | MaskNetwork, directory: str | os.PathLike[str], card: dic
     Parameters and buffers keep their precision. The model itself is not changed.
 
     Args:
-        model: a member of :data:`dynvae.models.ZOO`, or the mask network of :mod:`dynvae.baselines`.
+        model: a member of :data:`dynvae.models.ZOO`, or the mask network or the LSTM of :mod:`dynvae.baselines`.
         directory: made where it is missing.
         card: what people should know: ``license``, ``tags``, ``datasets``, ``metrics`` (names with figures), and
             anything else, such as ``title``, ``description`` or ``attribution``; see `dynvae.pretrained.card`.
@@ -82,7 +83,8 @@ def save(model: DVAE | MaskNetwork, directory: str | os.PathLike[str], card: dic
         2
     """
     directory = Path(directory)
-    names = [name for name, kind in {**ZOO, "mask": MaskNetwork}.items() if kind is type(model)]
+    kinds = {**ZOO, "lstm": AutoregressiveLSTM, "mask": MaskNetwork}
+    names = [name for name, kind in kinds.items() if kind is type(model)]
     if not names:
         raise ConfigError(f"a {type(model).__name__} cannot be saved: it is not in dynvae.models.ZOO")
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}

@@ -6,6 +6,7 @@ __all__ = ["train_trajectories"]
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -13,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynvae.baselines.lstm import AutoregressiveLSTM
 from dynvae.data import collate
 from dynvae.data.sequences import SequenceCrops, Sequences
 from dynvae.data.trajectories import TRAJECTORIES, draw_trajectories
 from dynvae.errors import ConfigError
-from dynvae.models import build
+from dynvae.models import DVAE, build
 from dynvae.motion import BoxView
 from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
@@ -47,12 +49,12 @@ def train_trajectories(
     """Train a model of the zoo on boxes that move through a picture (`dynvae.data.trajectories.draw_trajectories`).
 
     Args:
-        name: a model or preset of :data:`dynvae.models.PRESETS`.
+        name: a model or preset of :data:`dynvae.models.PRESETS`, or ``"lstm"``, the baseline without latents.
         out: the folder of the run.
         count: trajectories of 60 frames for the training; a quarter as many others for the validation. The published
             20,000 and 5,000 were counted before a good third was rejected.
-        view: the frames of a crop are seen from its ``"own"`` first box, or in the ``"picture"``, as published
-            (`dynvae.motion.BoxView`, which the model carries as its ``front_end``).
+        view: the frames of a crop are seen from one of its ``"own"`` boxes, drawn anew each time, or in the
+            ``"picture"``, as published (`dynvae.motion.BoxView`, which the model carries as its ``front_end``).
         jitter: deviation of noise on the edges, as a share of the first box's width or height. Estimates from
             detections are never as smooth as the trajectories.
         sway: of a camera, which is not published: how much the velocity of everything is changed from frame to frame,
@@ -80,7 +82,8 @@ def train_trajectories(
     drawn = list(draw_trajectories(count + count // 4, LENGTH, seed=config.seed))
     with own_randomness():
         torch.manual_seed(config.seed)
-        network = build(name, x_dim=drawn[0].shape[-1], **arguments)
+        make: Callable[..., DVAE] = AutoregressiveLSTM if name == "lstm" else functools.partial(build, name)
+        network = make(x_dim=drawn[0].shape[-1], **arguments)
     network.front_end = BoxView(view)
     if init is not None and not (resume and RunFolder(out).checkpoints.paths()):
         start_from(network, init)
@@ -113,7 +116,7 @@ def _seen(view: BoxView, jitter: float, sway: float, crop: Tensor, dice: np.rand
         crop = crop + size * torch.from_numpy(np.tile(velocity.cumsum(0), 2)).to(crop)
     if jitter:
         crop = crop + jitter * size * torch.from_numpy(dice.standard_normal(crop.shape)).to(crop)
-    return view.frames(crop, crop[0])
+    return view.frames(crop, crop[dice.integers(len(crop))])
 
 
 def _decaying(x: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
