@@ -153,6 +153,15 @@ def test_training_steps_make_it_better() -> None:
     assert float(model.perplexity(x)) > 4
 
 
+def test_it_begins_at_the_mean() -> None:
+    for options in ({"x_dim": 20, "likelihood": "gaussian"}, {"x_dim": 192, "image": (3, 8, 8)}, {}):
+        model = small("vq-vae", **options)
+        before = model.likelihood(model.draw_noise(1, 1), torch.ones(1, 1, model.x_dim)).mean
+        model.begin_at(torch.full((model.x_dim,), 30.0), torch.ones(model.x_dim))
+        after = model.likelihood(model.draw_noise(1, 1), torch.ones(1, 1, model.x_dim)).mean
+        assert (after - 30).abs().mean() < (before - 30).abs().mean()
+
+
 def test_wrong_pictures_are_refused() -> None:
     with pytest.raises(ConfigError, match="multiples of 8"):
         VQVAE(75, image=(3, 5, 5))

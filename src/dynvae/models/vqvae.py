@@ -197,6 +197,14 @@ class VQVAE(DVAE):
         else:
             self.encoder, self.decoder = _spectrum_encoder(width, *stack), _spectrum_decoder(width, outputs, *stack)
 
+    @torch.no_grad()
+    def begin_at(self, mean: Tensor, std: Tensor) -> None:
+        """Let the decoder's last bias, one a channel, be right on average: see :meth:`DVAE.begin_at`."""
+        packed = self.observation.packed(mean.to(self.weight), std.to(self.weight))
+        bias = self.decoder[-1].bias
+        assert isinstance(bias, Tensor)
+        bias.copy_(packed.unflatten(0, (len(bias), -1)).mean(1))
+
     # ---- codes ---------------------------------------------------------------------------------------------------
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ __all__ = [
     "Draws",
     "Enhanced",
     "Enhancer",
+    "ExactStates",
     "FixedNoise",
     "Langevin",
     "NoisySpeech",
@@ -23,6 +24,7 @@ __all__ = [
     "PriorMixture",
     "Scene",
     "Separated",
+    "SpectralStates",
     "StationaryNoise",
     "StreamingEnhancer",
     "enhance",
@@ -30,9 +32,10 @@ __all__ = [
     "preset",
 ]
 
+from dynvae.testtime.discrete import SpectralStates
 from dynvae.testtime.em import EM, Separated
 from dynvae.testtime.enhancement import Enhanced, Enhancer, enhance
-from dynvae.testtime.esteps import Langevin
+from dynvae.testtime.esteps import ExactStates, Langevin
 from dynvae.testtime.likelihood import NoisySpeech
 from dynvae.testtime.long import Chunks, enhance_in_chunks
 from dynvae.testtime.mixture import PriorMixture
