@@ -17,7 +17,7 @@ from dynvae.testtime.guards import Watch
 from dynvae.testtime.likelihood import NoisySpeech
 from dynvae.testtime.mixture import start
 from dynvae.testtime.noise import Noise, NoiseModel, update_gain
-from dynvae.testtime.prior import Prior
+from dynvae.testtime.prior import ConditionedDVAE, Prior
 from dynvae.testtime.scene import Draws, Scene
 
 Progress = Callable[[int, int, float], None]
@@ -39,7 +39,8 @@ class Separated:
         collapsed: whether the estimate had to be rescued or is suspiciously quiet, ``(batch,)``.
         model: the noise model at the end, which can go on.
         info: what the E-step has told last.
-        modes: of a mixture of priors, p(mode | x) at each frame, ``(batch, modes, time)``.
+        modes: of a mixture of priors, or one whose latents have a mixture as prior, p(mode | x) at each frame,
+            ``(batch, modes, time)``.
     """
 
     mask: Tensor
@@ -132,8 +133,12 @@ class EM:
             mask, count = _mask(last_words, statistics), 1
         mask, energy, collapsed = watch.verdict(mask / count)
         objective = torch.stack(watch.objective)
+        modes = statistics.modes
+        if modes is None and isinstance(conditioned, ConditionedDVAE) and statistics.latents is not None:
+            told = conditioned.told(statistics.latents)
+            modes = None if told is None else told.unflatten(0, (scene.batch, -1)).mean(1).transpose(1, 2)
         return Separated(mask, noise.variance, gain, objective, watch.iterations, energy, collapsed, noise,
-                         statistics.info, statistics.modes)  # fmt: skip
+                         statistics.info, modes)  # fmt: skip
 
     def _m_step(self, statistics: Statistics, scene: Scene, noise: Noise, gain: Tensor) -> Tensor:
         """Update the noise, and give the new gain."""

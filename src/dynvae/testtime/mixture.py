@@ -42,9 +42,10 @@ class PriorMixture:
         \ln q(m) = \sum_t \ell_t(m_t) + \ln p(m_t | m_{t-1}) + \mathrm{const},
 
     whose marginals, by the forward-backward algorithm in log space if there are transitions, are the weights of the
-    modes' samples in the M-step. Of samples, q(z_t | i) is the Gaussian with their moments, kept from one E-step to
-    the next with weight 0.9; for the first five E-steps, in which they tell little, modes are as probable as before
-    the recording. The log-odds are sums over hundreds of bins, so that modes are mostly sure; ``temper`` divides ℓ.
+    modes' samples in the M-step. Of samples, q(z_t | i) is the Gaussian with their moments; these and their mean of
+    ln p are kept from one E-step to the next with weight 0.9, and for the first five E-steps, in which they tell
+    little, modes are as probable as before the recording. The log-odds are sums over hundreds of bins, so that modes
+    are mostly sure; ``temper`` divides ℓ.
 
     A mode that asks for a condition, such as lips, has no say where there is none. So where it is absent altogether,
     and another mode asks for none, the mixture is that other mode.
@@ -272,29 +273,35 @@ def _evidence(found: Statistics, likelihood: NoisySpeech, spread: _Spread) -> Te
         if found.latents is None:
             return found.frames
         assert found.log_prior is not None
-        return found.frames + spread.mean(found.log_prior) + spread.entropy(found)
+        return found.frames + spread.kept(found.log_prior) + spread.entropy(found)
     if found.speech is None or found.log_prior is None:
         raise ConfigError("this E-step does not tell how probable the latents are, which a mixture has to know")
-    return spread.mean(likelihood.log_prob(found.speech) + found.log_prior) + spread.entropy(found)
+    return spread.kept(likelihood.log_prob(found.speech) + found.log_prior) + spread.entropy(found)
 
 
 class _Spread:
-    """The entropy of q(z_t), from the moments of samples over E-steps."""
+    """What samples of one E-step are too few to tell: means over several, and the entropy of q(z_t)."""
 
     def __init__(self, scene: Scene) -> None:
         self.batch = scene.batch
-        self.weight, self.first, self.second = 0.0, torch.zeros(()), torch.zeros(())
+        self.weight, self.total = 0.0, torch.zeros(())
+        self.first, self.second = torch.zeros(()), torch.zeros(())
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the samples of ``(batch · samples, time, ...)``."""
         return values.unflatten(0, (self.batch, -1)).mean(1)
+
+    def kept(self, values: Tensor) -> Tensor:
+        """The same, over E-steps too; to be called once in each, before :meth:`entropy`."""
+        self.weight = _KEEP * self.weight + (1 - _KEEP)
+        self.total = _KEEP * self.total + (1 - _KEEP) * self.mean(values)
+        return self.total / self.weight
 
     def entropy(self, found: Statistics) -> Tensor:
         """½ Σ ln σ², or what the E-step itself has told, ``(batch, time)``."""
         if found.entropy is not None:
             return self.mean(found.entropy)
         assert found.latents is not None
-        self.weight = _KEEP * self.weight + (1 - _KEEP)
         self.first = _KEEP * self.first + (1 - _KEEP) * self.mean(found.latents)
         self.second = _KEEP * self.second + (1 - _KEEP) * self.mean(found.latents.square())
         mean = self.first / self.weight

@@ -17,6 +17,7 @@ from dynvae.condition import Condition
 from dynvae.distributions import ComplexGaussian, ComplexGaussianLikelihood, standard_normal
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, Latents, RecursiveDVAE
+from dynvae.models.minvae import MixtureLaw
 from dynvae.models.states import expand_state
 from dynvae.testtime.scene import Scene
 
@@ -178,6 +179,11 @@ class ConditionedDVAE:
                 foreseen = self.model.foreseen(self.given["condition"], self.scene.power)
                 latents = latents._replace(z=torch.where(self.present.unsqueeze(-1), foreseen, latents.z))
         return expand_state(latents, samples)
+
+    def told(self, latents: Tensor) -> Tensor | None:
+        """Which component of a mixture made z_t, ``(rows, time, components)``; None if the prior of z is no mixture."""
+        prior = self.model.prior_of(standard_normal(latents))
+        return prior.joint(latents).softmax(-1) if isinstance(prior, MixtureLaw) else None
 
     def applied(self, model: DVAE, scene: Scene) -> ConditionedDVAE:
         """The same with a copy of the model, on other recordings."""
