@@ -177,7 +177,8 @@ def findings(config: AVConfig, values: Mapping[Key, Values]) -> list[Finding]:
             mine, theirs = (_scores(values, (row, video, seed), "si_sdr") for row, video in (one, other))
             each = clip_differences(mine, theirs, lambda ratio: True)
             seeds.append(statistics.fmean(each.values()) if each else float("nan"))
-        found.append(Finding(text, low, high, tuple(seeds)))
+        if low.n or high.n:
+            found.append(Finding(text, low, high, tuple(seeds)))
     return found
 
 

@@ -83,6 +83,8 @@ def run(arguments: list[str]) -> int:
         from dynvae.cli.motion import evaluate_command
 
         return evaluate_command(model, settings, out)
+    if model.condition_dim:
+        print(f"dynvae evaluate: {settings.model} sees lips, and is measured without them", file=sys.stderr)
     corpus = Corpus.open(settings.data)
     if settings.split != "all":
         corpus = corpus.split(settings.split)

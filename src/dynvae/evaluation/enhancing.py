@@ -213,6 +213,8 @@ class FileEnhancer:
                    "last healthy estimate is given: listen to it")  # fmt: skip
         if found["clipped"]:
             yield f"{found['clipped']} samples beyond full scale were clipped; --float keeps them"
+        if self.sees and "lips" not in found:
+            yield "there are no lips for it; it is enhanced by sound alone"
         if found.get("frames_with_lips", 1.0) < _NOTABLE:
             yield f"no lips in {100 * (1 - found['frames_with_lips']):.0f} % of the frames, which are enhanced by sound"
         if not self.way.float_samples and (kept.format, kept.subtype) != (info.format, info.subtype):
