@@ -47,6 +47,7 @@ class Row:
         deviation: relative difference of the losses of both codes, given the same weights and noise.
         seconds: of sound in a run, where sound is what goes in.
         si_sdr: of what comes out, in dB, where it is an estimate of speech.
+        accuracy: share of detections that are given to their object, where there are any.
     """
 
     benchmark: str
@@ -69,6 +70,7 @@ class Row:
     deviation: float | None = None
     seconds: float | None = None
     si_sdr: float | None = None
+    accuracy: float | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:

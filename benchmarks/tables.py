@@ -16,6 +16,7 @@ _COLUMNS: dict[str, Callable[[Row], str]] = {
     "µs/frame": lambda row: short(row.us_per_frame),
     "s of sound/s": lambda row: "" if row.sound_rate is None else short(row.sound_rate),
     "SI-SDR": lambda row: "" if row.si_sdr is None else f"{row.si_sdr:.2f}",
+    "accuracy": lambda row: "" if row.accuracy is None else f"{row.accuracy:.3f}",
     "× reference": lambda row: "" if row.ratio is None or row.code == "reference" else f"**{row.ratio:.2f}**",
     "× floor": lambda row: "" if row.floor_ratio is None else f"{row.floor_ratio:.2f}",
     "peak MB": lambda row: "" if row.peak_mb is None else f"{row.peak_mb:.0f}",

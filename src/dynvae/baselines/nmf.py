@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Dictionary", "factorise", "learn_dictionary"]
+__all__ = ["Dictionary", "factorise", "learn_dictionary", "learn_patterns"]
 
 import json
 import os
@@ -143,6 +143,18 @@ def learn_dictionary(
     power = torch.cat(found)
     if not len(power):
         raise DataError(f"{corpus.root}: there is no sound in the training split")
+    return Dictionary(learn_patterns(power, patterns, iterations=iterations, seed=seed), front_end)
+
+
+def learn_patterns(power: Tensor, patterns: int, *, iterations: int = 60, seed: int = 0) -> Tensor:
+    """Patterns of which frames are made, ``(patterns, bins)``, each of sum one.
+
+    Args:
+        power: frames, ``(frames, bins)``.
+        patterns: their number.
+        iterations: of the factorisation.
+        seed: of its start.
+    """
     power = power / power.mean(-1, keepdim=True)  # a loud frame says no more than a quiet one
     power = power.clamp(min=1e-10)
     generator = torch.Generator().manual_seed(seed)
@@ -150,5 +162,4 @@ def learn_dictionary(
     h = torch.rand(len(power), patterns, generator=generator).add_(0.1)
     w = w / w.sum(-1, keepdim=True)
     h = h * power.shape[1] / h.sum(-1, keepdim=True)
-    w, _ = factorise(power, w, h, torch.ones(patterns, dtype=torch.bool), iterations)
-    return Dictionary(w, front_end)
+    return factorise(power, w, h, torch.ones(patterns, dtype=torch.bool), iterations)[0]

@@ -37,6 +37,10 @@ def run(arguments: list[str]) -> int:
         from dynvae.cli.benchmark_tracking import run as run_tracking
 
         return run_tracking(arguments[1:])
+    if arguments[:1] == ["separation"]:
+        from dynvae.cli.benchmark_separation import run as run_separation
+
+        return run_separation(arguments[1:])
     config = _config(_parser().parse_args(arguments))
     start = time.monotonic()
 

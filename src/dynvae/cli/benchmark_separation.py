@@ -1,0 +1,72 @@
+"""``dynvae benchmark separation --sources A,B --models M,N --out DIR``: ways to separate, in one table a source."""
+
+from __future__ import annotations
+
+__all__ = ["make_separation_parser", "run", "separation_settings_of"]
+
+from typing import Any, Literal
+
+from dynvae.benchmark.separation import SEPARATION_METHODS, SeparationConfig, run_separation
+from dynvae.cli.benchmark_enhancement import shown_work, words
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.errors import ConfigError
+from dynvae.work import Stopped
+
+DESCRIPTION = f"""Mix excerpts of recordings, separate them by several methods, and write a table for each source
+(table.md, SOURCE.csv), with scores and real-time factors. What is done is not done again: a benchmark that was stopped
+goes on. The methods are {", ".join(SEPARATION_METHODS)}. Sources of one model are scored in the order that fits
+best."""
+
+
+def run(arguments: list[str]) -> int:
+    """Do the benchmark, and return 0; 1 if a mixture could not be separated, 130 or 143 if a signal has stopped it."""
+    config = separation_settings_of(make_separation_parser().parse_args(arguments))
+    with shown_work() as (say, report):
+        try:
+            measured = run_separation(config, say, report)
+        except Stopped as stopped:
+            print(f"{stopped}", flush=True)
+            return 128 + stopped.signum
+    print(measured.text)
+    print(f"table:  {config.out}/table.md", flush=True)
+    return 1 if any(row.failed for rows in measured.rows.values() for row in rows) else 0
+
+
+def make_separation_parser() -> Parser:
+    """The parser of ``dynvae benchmark separation``."""
+    parser = make_parser("benchmark separation", DESCRIPTION)
+    add: Any = parser.add_argument
+    add("--config", action="config", help="a YAML file of settings; options that follow win over it")
+    add("--sources", type=list[str] | str | None, default=None,
+        help="corpora, or 'flute', which is synthesised; the same one twice for two speakers")  # fmt: skip
+    add("--models", type=list[str] | str | None, default=None, help="one for each source")
+    add("--names", type=list[str] | str | None, default=None, help="of the sources")
+    add("--methods", type=list[str] | str, default=list(SeparationConfig.methods), help="rows of the tables")
+    add("--out", type=str | None, default=None, help="folder of the results")
+    add("--count", type=int, default=50, help="number of mixtures")
+    add("--seconds", type=float, default=2.0, help="their length")
+    add("--ratio", type=float, default=0.0, help="level of the first source over each of the others, in dB")
+    add("--iterations", type=int, default=SeparationConfig.iterations, help="of the mixture of DVAEs")
+    add("--split", type=str, default="test", help="of the corpora")
+    add("--metrics", type=list[str] | str, default=list(SeparationConfig.metrics), help="scores to compute")
+    add("--examples", type=int, default=2, help="mixtures whose sounds are kept")
+    add("--seed", type=int, default=0, help="of all random numbers")
+    add("--engine", type=Literal["processes", "ray"], default="processes", help="whose workers")
+    add("--workers", type=int, default=0, help="mixtures at a time; 0: this process alone, best for real-time factors")
+    add("--overwrite", action="store_true", help="replace what other settings have left")
+    return parser
+
+
+def separation_settings_of(options: Any) -> SeparationConfig:
+    """What the options say.
+
+    Raises:
+        ConfigError: one is missing or wrong.
+    """
+    for key in ("sources", "models", "out"):
+        if getattr(options, key) is None:
+            raise ConfigError(f"give --{key}; dynvae benchmark separation --help tells the options")
+    given = {name: getattr(options, name) for name in SeparationConfig.__dataclass_fields__}
+    for name in ("sources", "models", "names", "methods", "metrics"):
+        given[name] = tuple(words(given[name])) if given[name] else ()
+    return SeparationConfig(**given)
