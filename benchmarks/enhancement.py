@@ -119,7 +119,7 @@ def _ldem() -> dict[str, Method]:
     published = preset("ldem")
     estep = published.em.estep
     assert isinstance(estep, Langevin)
-    own = preset("default").replaced(estep=Langevin(chains=4), iterations=30)
+    own = preset("fast").replaced(estep=Langevin(step=0.2, chains=4), iterations=30)
     return {
         "dynvae": Method(published),
         "4 chains": Method(published.replaced(estep=replace(estep, chains=4))),
@@ -131,7 +131,11 @@ TASKS: dict[str, Callable[[], dict[str, Method]]] = {
     "vem": _vem,
     "ldem": _ldem,
     "mhem": lambda: {"dynvae": Method(preset("mhem"))},
-    "default": lambda: {"dynvae": Method(preset("default")), "vae": Method(preset("default"), "vae-speech")},
+    "default": lambda: {
+        "dynvae": Method(preset("default")),
+        "fast": Method(preset("fast")),
+        "vae": Method(preset("default"), "vae-speech"),
+    },
 }
 """Our ways by what they are compared with: ``dynvae`` is the same mathematics, the others vary it. The reference has
 nothing like our default."""

@@ -138,7 +138,7 @@ def test_enhancement_without_a_reference(tmp_path: Path) -> None:
     arguments = ["--tasks", "default", "--threads", "1", "--steps", "1", "--json", str(file)]
     assert main(enhancement.ENHANCEMENT, arguments=arguments) == 0
     rows = {row.code: row for row in Report.read(file).rows}
-    assert list(rows) == ["dynvae", "vae"]
+    assert list(rows) == ["dynvae", "fast", "vae"]
     assert all(
         row.si_sdr is not None and row.seconds == pytest.approx(1, abs=0.05) and row.ratio is None
         for row in rows.values()

@@ -61,7 +61,7 @@ class Langevin:
         ConfigError: a setting is out of range.
     """
 
-    step: float = 0.2
+    step: float = 0.12
     moves: int = 1
     chains: int = 1
     precondition: Literal["posterior", "rmsprop"] | None = "posterior"
