@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import dynvae
+from dynvae.audio import FrontEnd
 from dynvae.errors import CheckpointError, MissingExtraError
 from dynvae.models import VAE
 from dynvae.pretrained import bundled, names
@@ -124,7 +125,8 @@ def test_without_the_hub_package_the_line_says_what_to_install(shelf: Path, monk
 def test_every_bundled_model_works(name: str) -> None:
     model = dynvae.load(name)
     assert model.front_end is not None
-    assert model.front_end.bins == model.x_dim
+    if isinstance(model.front_end, FrontEnd):
+        assert model.front_end.bins == model.x_dim
     text = (names._BUNDLED / name / "README.md").read_text(encoding="utf-8")
     assert "license:" in text
     assert "datasets:" in text

@@ -113,7 +113,7 @@ def run_tracking(config: TrackingConfig, say: Callable[[str], None] = print) -> 
         raise DataError(f"{config.data}: no sequences here; a sequence is a folder with seqinfo.ini, det and gt")
     sequences = [_Sequence(folder) for folder in folders]
     models = _Models(config)
-    kept = _Kept(Path(config.out), config, models.key)
+    kept = _Kept(Path(config.out), config, models)
     clips, films = [], []
     for length in config.lengths:
         cut = join([cut_clips(each.truth, each.detections, each.scene, length) for each in sequences])
@@ -157,22 +157,22 @@ class _Models:
         self.model = load(config.model)
         self.lstm: DVAE | None = None if config.lstm is None else load_lstm(config.lstm)
         self.picture = None if config.picture is None else load(config.picture)
-        without = {"lstm": self.lstm, "vem": self.picture, "published": self.picture}
-        self.clip_methods = [name for name in CLIP_METHODS if without.get(name, self.model) is not None]
-        self.film_methods = [name for name in FILM_METHODS if without.get(name, self.model) is not None]
-        self.key = [None if each is None else fingerprint(each) for each in (self.model, self.lstm, self.picture)]
+        used = {"mixdvae": self.model, "lstm": self.lstm, "vem": self.picture, "published": self.picture}
+        self.clip_methods = [name for name in CLIP_METHODS if used.get(name, self.model) is not None]
+        self.film_methods = [name for name in FILM_METHODS if used.get(name, self.model) is not None]
+        self.prints = {name: fingerprint(each) for name, each in used.items() if each is not None}
 
 
 class _Kept:
     """Rows that are done, a file each."""
 
-    def __init__(self, out: Path, config: TrackingConfig, models: list[str | None]) -> None:
-        self.folder = out / "rows"
-        self.facts = {"models": models, "tracker": dataclasses.asdict(config.tracker), "data": config.data}
+    def __init__(self, out: Path, config: TrackingConfig, models: _Models) -> None:
+        self.folder, self.prints = out / "rows", models.prints
+        self.facts = {"tracker": dataclasses.asdict(config.tracker), "data": config.data}
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def row(self, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        text = json.dumps([key, self.facts], sort_keys=True)
+        text = json.dumps([key, self.facts, self.prints.get(key["method"])], sort_keys=True)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         if path.is_file():
             done: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

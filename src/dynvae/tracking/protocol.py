@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["by_following", "by_kalman", "by_sort", "by_vem"]
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ _TEMPER, _FLOOR = 0.008, 1e-10
 
 
 def by_following(clips: Clips, model: DVAE, tracker: Tracker) -> Array:
-    """Frame after frame as in whole films, of people who neither come nor go: ``(clip, person, time, 4)``."""
-    follower = tracker.follower(model)
+    """Frame after frame as in whole films, of people who neither come nor go: ``(clip, person, time, 4)``.
+
+    E-W has the published temperature: as every detection is somebody's, it may be far from where that one is expected.
+    """
+    follower = dataclasses.replace(tracker, spread=tracker.deviation / _TEMPER**0.5).follower(model)
     known = torch.from_numpy(clips.values[:, 0]).float().unsqueeze(2).expand(-1, -1, tracker.history, -1)
     places, detected = [clips.values[:, 0]], [np.ones(clips.values.shape[:1] + clips.values.shape[2:3], bool)]
     missed = torch.zeros(known.shape[:2])
