@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["run"]
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
