@@ -123,7 +123,7 @@ def _ldem() -> dict[str, Method]:
     return {
         "dynvae": Method(published),
         "4 chains": Method(published.replaced(estep=replace(estep, chains=4))),
-        "4 chains, 30 iterations of our steps": Method(own),
+        "4 chains, our steps": Method(own),
     }
 
 
