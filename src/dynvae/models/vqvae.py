@@ -138,6 +138,7 @@ class VQVAE(DVAE):
         decay: of the codebook's moving averages.
         revive: below this part of the mean use, a code starts again; 0 never.
         activation: of the networks.
+        dropout: in the residual blocks.
         kwargs: see :class:`~dynvae.models.base.DVAE`; the latent has no other structure.
 
     Raises:
@@ -165,6 +166,7 @@ class VQVAE(DVAE):
         decay: float = 0.99,
         revive: float = 0.05,
         activation: str = "tanh",
+        dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(x_dim, z_dim, **kwargs)
@@ -187,7 +189,7 @@ class VQVAE(DVAE):
         self.grid = (image[1] // 8, image[2] // 8) if image else (math.ceil((x_dim - 1) / 8) or 1,)
         self.positions = math.prod(self.grid)
         self.z_dim = width * self.positions
-        stack = (hidden, residual_layers, residual_hidden, activation)
+        stack = (hidden, residual_layers, residual_hidden, activation, dropout)
         outputs = self.observation.outputs
         if image:
             self.encoder, self.decoder = (
@@ -315,28 +317,37 @@ class _Residual(nn.Module):
     """The input, and what two convolutions make of it; with ``rectified``, the input is that of the first of them."""
 
     def __init__(
-        self, kind: type[nn.Conv1d] | type[nn.Conv2d], channels: int, inside: int, activation: str, rectified: bool
+        self,
+        kind: type[nn.Conv1d] | type[nn.Conv2d],
+        channels: int,
+        inside: int,
+        activation: str,
+        dropout: float,
+        rectified: bool,
     ) -> None:
         super().__init__()
         self.first = kind(channels, inside, 3, padding=1, bias=False)
         self.second = kind(inside, channels, 1, bias=False)
+        self.dropout = nn.Dropout(dropout)
         self.activation, self.rectified = activation, rectified
 
     def forward(self, x: Tensor) -> Tensor:
         act = ACTIVATIONS[self.activation]
         inner = act(x)
-        return (inner if self.rectified else x) + self.second(act(self.first(inner)))
+        return (inner if self.rectified else x) + self.second(self.dropout(act(self.first(inner))))
 
 
 def _residuals(
-    kind: type[nn.Conv1d] | type[nn.Conv2d], channels: int, layers: int, inside: int, activation: str
+    kind: type[nn.Conv1d] | type[nn.Conv2d], channels: int, layers: int, inside: int, activation: str, dropout: float
 ) -> list[nn.Module]:
     # The published network for pictures rectifies in place, and so adds to the rectified input.
-    blocks = (_Residual(kind, channels, inside, activation, kind is nn.Conv2d) for _ in range(layers))
+    blocks = (_Residual(kind, channels, inside, activation, dropout, kind is nn.Conv2d) for _ in range(layers))
     return [*blocks, _Activation(activation)]
 
 
-def _spectrum_encoder(width: int, hidden: int, layers: int, inside: int, activation: str) -> nn.Sequential:
+def _spectrum_encoder(
+    width: int, hidden: int, layers: int, inside: int, activation: str, dropout: float
+) -> nn.Sequential:
     """From 8n + 1 bins to n positions."""
     return nn.Sequential(
         nn.Conv1d(1, hidden // 2, 4, stride=2, padding=1),
@@ -344,18 +355,18 @@ def _spectrum_encoder(width: int, hidden: int, layers: int, inside: int, activat
         nn.Conv1d(hidden // 2, hidden, 4, stride=2, padding=1),
         _Activation(activation),
         nn.Conv1d(hidden, hidden, 3, stride=2, padding=1),
-        *_residuals(nn.Conv1d, hidden, layers, inside, activation),
+        *_residuals(nn.Conv1d, hidden, layers, inside, activation, dropout),
         nn.Conv1d(hidden, width, 1),
     )
 
 
 def _spectrum_decoder(
-    width: int, outputs: int, hidden: int, layers: int, inside: int, activation: str
+    width: int, outputs: int, hidden: int, layers: int, inside: int, activation: str, dropout: float
 ) -> nn.Sequential:
     """From n positions to 8n + 1 bins."""
     return nn.Sequential(
         nn.Conv1d(width, hidden, 3, padding=1),
-        *_residuals(nn.Conv1d, hidden, layers, inside, activation),
+        *_residuals(nn.Conv1d, hidden, layers, inside, activation, dropout),
         nn.ConvTranspose1d(hidden, hidden, 4, stride=2, padding=1),
         _Activation(activation),
         nn.ConvTranspose1d(hidden, hidden // 2, 4, stride=2, padding=1),
@@ -364,7 +375,9 @@ def _spectrum_decoder(
     )
 
 
-def _image_encoder(channels: int, width: int, hidden: int, layers: int, inside: int, activation: str) -> nn.Sequential:
+def _image_encoder(
+    channels: int, width: int, hidden: int, layers: int, inside: int, activation: str, dropout: float
+) -> nn.Sequential:
     """From a picture to one of an eighth of its height and width."""
     return nn.Sequential(
         nn.Conv2d(channels, hidden // 2, 4, stride=2, padding=1),
@@ -374,16 +387,18 @@ def _image_encoder(channels: int, width: int, hidden: int, layers: int, inside: 
         nn.Conv2d(hidden, hidden, 4, stride=2, padding=1),
         _Activation(activation),
         nn.Conv2d(hidden, hidden, 3, padding=1),
-        *_residuals(nn.Conv2d, hidden, layers, inside, activation),
+        *_residuals(nn.Conv2d, hidden, layers, inside, activation, dropout),
         nn.Conv2d(hidden, width, 1),
     )
 
 
-def _image_decoder(width: int, channels: int, hidden: int, layers: int, inside: int, activation: str) -> nn.Sequential:
+def _image_decoder(
+    width: int, channels: int, hidden: int, layers: int, inside: int, activation: str, dropout: float
+) -> nn.Sequential:
     """The way back."""
     return nn.Sequential(
         nn.Conv2d(width, hidden, 3, padding=1),
-        *_residuals(nn.Conv2d, hidden, layers, inside, activation),
+        *_residuals(nn.Conv2d, hidden, layers, inside, activation, dropout),
         nn.ConvTranspose2d(hidden, hidden // 2, 4, stride=2, padding=1),
         _Activation(activation),
         nn.ConvTranspose2d(hidden // 2, hidden // 2, 4, stride=2, padding=1),
