@@ -14,6 +14,7 @@ from torch.distributions import Independent, Normal, StudentT
 from dynvae.distributions import diagonal_normal, draw, kl_per_dimension
 from dynvae.errors import ConfigError
 from dynvae.metrics import active_units, hoyer
+from dynvae.models import DVAE, Latents
 from dynvae.models.structures import Dictionary, SparseLaw, dct_atoms, relevance
 from dynvae.models.vsc import SpikeSlab
 from dynvae.testing import check_dvae
@@ -147,6 +148,36 @@ def test_gradient_reaches_the_spikes_in_training() -> None:
     elbo.log_likelihood.sum().backward()
     weight = model.encoder.layers[-1].bias.grad
     assert (weight[-3:] != 0).all()
+
+
+def priors(name: str, model: DVAE) -> tuple[Tensor, Tensor]:
+    """Values of a one-dimensional z that stand for the prior, and their weights."""
+    middle = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
+    if name == "sdm-vae":  # the quantiles of a Cauchy law
+        return torch.tan(math.pi * (middle - 0.5)), torch.full_like(middle, 1 / 40_000)
+    if name == "vsc":
+        slab = torch.full_like(middle, 0.5 / 40_000)
+        return torch.cat([torch.zeros(1).double(), torch.special.ndtri(middle)]), torch.cat([double(0.5), slab])
+    codes = torch.arange(6).view(-1, 1)
+    return model.from_codes(codes.unsqueeze(0)).flatten(), torch.full((6,), 1 / 6).double()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["sdm-vae", "vsc", "vq-vae"])
+def test_bounds_of_static_models_against_the_sum_over_all_latents(name: str) -> None:
+    model = small(name, x_dim=2, z_dim=1).double().eval()
+    x = torch.rand(1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z, weight = priors(name, model)
+    likely = model.likelihood(Latents(z.view(-1, 1, 1)), x.expand(len(z), -1, -1)).log_prob(x.expand(len(z), -1, -1))
+    exact = (likely.squeeze(1) + weight.log()).logsumexp(0)
+    many = x.expand(40_000, -1, -1)
+    generator = torch.Generator().manual_seed(1)
+    elbo = model.elbo(many, generator=generator).total.mean()
+    assert elbo < exact
+    assert elbo - 1e-6 < model.iwae(many[:500], samples=20, generator=generator).mean() < exact + 0.02
+    if name == "vsc":  # a q of one code leaves out the others; under the tails of a Cauchy law weights have no variance
+        weights = (model.iwae(many, samples=1, generator=generator) - exact).exp()
+        assert abs(weights.mean() - 1) < 5 * weights.std() / 200 + 1e-4
 
 
 DCT = {"dictionary": "dct", "atoms": 5}

@@ -57,7 +57,7 @@ def test_a_codebook_learns_by_gradient() -> None:
         optimizer.step()
         book.learn(vectors, generator(step), alone)
     vectors, places = clusters(99)
-    assert torch.cdist(places, book.vectors).amin(1).max() < 0.6
+    assert torch.cdist(places, book.vectors).amin(1).max() < 1.0
     assert book(vectors).penalty.mean() < 0.1
 
 

@@ -40,6 +40,8 @@ class SpikeSlab(PriorLaw):
         logit: ln γ / (1 - γ).
     """
 
+    smooth: ClassVar[bool] = False
+
     def __init__(self, loc: Tensor, log_variance: Tensor, logit: Tensor) -> None:
         self.loc, self.log_variance, self.logit = loc, log_variance, logit
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
@@ -113,9 +115,9 @@ class VSC(VAE):
         q(z | x) = \prod_j \gamma_j\, \mathcal N(z_j; \mu_j, \sigma_j^2) + (1 - \gamma_j)\, \delta(z_j),
 
     for every frame. In evaluation latents are zero or not; in training the step between is a steep sigmoid, whose
-    gradient reaches γ (:meth:`SpikeSlab.relaxed`). The prior is the fixed one of the paper's first version (2019); the
-    pseudo-inputs of the second are left out. γ is a sigmoid of the encoder's output instead of the exponential of a
-    rectified one, whose gradient dies at γ = 1.
+    gradient reaches γ (:meth:`SpikeSlab.relaxed`), and what is computed then is the bound only nearly. The prior is the
+    fixed one of the paper's first version (2019); the pseudo-inputs of the second are left out. γ is a sigmoid of the
+    encoder's output instead of the exponential of a rectified one, whose gradient dies at γ = 1.
 
     Args:
         x_dim: size of an observed frame.
