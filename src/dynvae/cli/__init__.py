@@ -28,6 +28,8 @@ VERBS = {
     "separate": Verb("separate", "take a recording apart into its sources"),
     "track": Verb("track", "follow people through a film by their detected boxes"),
     "resynthesize": Verb("resynthesize", "pass audio files through a model and write them back"),
+    "transfer": Verb("transfer", "give a clip of sound and lips latents of another, or make what it lacks"),
+    "interpolate": Verb("interpolate", "go from a clip of sound and lips to another, latent by latent"),
     "generate": Verb("generate", "draw new sequences from a model"),
     "distance": Verb("distance", "measure how far generated sound is from real sound"),
     "benchmark": Verb("benchmark", "train and compare several models in one table"),

@@ -17,14 +17,18 @@ from dynvae.cli.parsing import Parser, make_parser
 from dynvae.data.lips import LipSettings
 from dynvae.data.motion import is_motion
 from dynvae.data.trajectories import TRAJECTORIES
+from dynvae.data.two_modalities import TWO_MODALITIES
 from dynvae.errors import ConfigError
-from dynvae.models import PRESETS, ZOO
-from dynvae.training import Machine, TrainConfig, train, train_motion, train_trajectories
+from dynvae.models import PRESETS, ZOO, MultimodalDVAE
+from dynvae.training import Machine, TrainConfig, train, train_motion, train_multimodal, train_trajectories
 from dynvae.training.machine import flush_denormals, is_main
+from dynvae.training.multimodal import MADE_UP, TALKING
+from dynvae.video import TalkingView
 
-DESCRIPTION = """Train a model on a corpus of speech, recorded motion, or boxes on made-up trajectories. The folder of
-the run gets its settings (config.yaml, which --config takes), its log (metrics.csv, and TensorBoard's where that is
-installed), checkpoints for --resume, and in model/ the weights that were best on the validation split."""
+DESCRIPTION = """Train a model on a corpus of speech (mvae, mdvae and the like: with lips), recorded motion, or made-up
+trajectories or pairs. The folder of the run gets its settings (config.yaml, which --config takes), its log
+(metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in model/ the weights that were
+best on the validation split."""
 
 
 def run(arguments: list[str]) -> int:
@@ -36,7 +40,7 @@ def run(arguments: list[str]) -> int:
     arguments = with_saved_config(arguments)
     config = _read_config(arguments)
     name = _model_name(arguments, config)
-    task = _task(arguments, config)
+    task = _task(arguments, config, name)
     parser = make_train_parser(name, task)
     settings = parser.parse_args(arguments)
     settings.name = name  # a positional that is not given would hide the file's
@@ -58,6 +62,9 @@ def run(arguments: list[str]) -> int:
     if task == TRAJECTORIES:
         drawn = {key: settings[key] for key in ("count", "view", "jitter", "sway")}
         outcome = train_trajectories(settings.name, **common, **drawn)
+    elif task in ("multimodal", TWO_MODALITIES):
+        view = TalkingView(settings.rate, settings.side)
+        outcome = train_multimodal(settings.name, data=settings.data, view=view, count=settings.count, **common)
     elif task == "motion":
         outcome = train_motion(settings.name, data=settings.data, turn=settings.turn, **common)
     else:
@@ -83,7 +90,8 @@ def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
 
     Args:
         name: of the model.
-        task: what the data are: speech, motion or trajectories; the likelihood of the latter is Gaussian by default.
+        task: what the data are: speech, motion, trajectories, multimodal or two-modalities, which decides the
+            likelihood.
     """
     parser = make_parser("train", DESCRIPTION)
     add: Any = parser.add_argument
@@ -94,9 +102,9 @@ def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
         type=str,
         help="folder of audio files, manifest (.csv, .jsonl), or 'builtin'; or recorded motion: a folder with "
         "skeleton.json and .npy or .npz files, data_3d_h36m.npz, or folders S1, S5, ... of exponential maps; or the "
-        "word 'trajectories': boxes on made-up ways through a picture",
+        "word 'trajectories': boxes on made-up ways through a picture; or 'two-modalities': made-up pairs of sequences",
     )
-    add("--task", type=Literal["auto", "speech", "motion", "trajectories"], default="auto",
+    add("--task", type=Literal["auto", "speech", "motion", "trajectories", "multimodal"], default="auto",
         help="what the data are; auto goes by their form")  # fmt: skip
     add("--out", type=str, help="folder of the run")
     add("--front-end", type=Literal[tuple(FRONT_ENDS)], default="64ms", help="window of the STFT")
@@ -107,9 +115,11 @@ def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
         help="prepared sound in the cache folder: exact (2 bytes a sample for 16-bit files at 16 kHz, 4 for others), "
         "int16 (2 bytes, with some noise for those others), or none: in the memory of every process")  # fmt: skip
     add("--turn", type=bool, default=False, help="motion: turn training crops about the vertical, by chance")
-    add("--count", type=int, default=12_000, help="trajectories: how many, and a quarter as many to validate on")
+    add("--count", type=int, default=12_000, help="made-up data: how many sequences, and a part of that to validate on")
     add("--view", type=Literal["own", "picture"], default="own",
         help="trajectories: seen from one of a track's own boxes, or, as published, in the picture")  # fmt: skip
+    add("--rate", type=float, default=25.0, help="sound and lips: pictures, and frames of sound, a second")
+    add("--side", type=int, default=32, help="sound and lips: pixels of a picture in a row and in a column")
     add("--jitter", type=float, default=0.0, help="trajectories: noise on the edges, as a share of the box's size")
     add("--sway", type=float, default=0.0, help="trajectories: the camera's changes of velocity, in widths of the box")
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
@@ -120,7 +130,8 @@ def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
     if name is not None:
         kind, preset = PRESETS.get(name, (name, {}))
         parser.add_class_arguments(ZOO.get(kind, AutoregressiveLSTM), "model", skip={"x_dim"})
-        defaults = preset if task == "speech" else {"likelihood": "gaussian", **preset}
+        usual = {"speech": {}, "multimodal": TALKING, TWO_MODALITIES: MADE_UP}
+        defaults = {**usual.get(task, {"likelihood": "gaussian"}), **preset}
         parser.set_defaults({f"model.{key}": value for key, value in defaults.items()})
     return parser
 
@@ -191,10 +202,12 @@ def _model_name(arguments: list[str], config: dict[str, Any]) -> str | None:
     return name
 
 
-def _task(arguments: list[str], config: dict[str, Any]) -> str:
-    """What a run is on: as --task says, or by the form of the data."""
+def _task(arguments: list[str], config: dict[str, Any], name: str | None = None) -> str:
+    """What a run is on: as --task says, or by the kind of the model, or the form of the data."""
     task = _value(arguments, "--task", last=True) or config.get("task", "auto")
     data = _value(arguments, "--data", last=True) or config.get("data")
+    if name in PRESETS and issubclass(ZOO[PRESETS[name][0]], MultimodalDVAE):
+        return TWO_MODALITIES if data == TWO_MODALITIES else "multimodal"
     if task != "auto":
         return str(task)
     return TRAJECTORIES if data == TRAJECTORIES else "motion" if is_motion(data) else "speech"

@@ -42,6 +42,7 @@ from dynvae.models.structures import DICTIONARIES, Dictionary, DictionaryName, S
 from dynvae.models.values import ELBO, Continued, Frame, Generated, Latents, Posterior
 from dynvae.motion import BoxView, Skeleton
 from dynvae.nn import time_mask
+from dynvae.video.talking import TalkingView
 
 Mode = Literal["teacher-forced", "generation"]
 InputTransform = Literal["raw", "log", "root", "standardise"]
@@ -148,7 +149,7 @@ class DVAE(nn.Module, ABC):
         self.observation: Likelihood = (
             kind(observation_std) if issubclass(kind, (FixedGaussianLikelihood, JointLikelihood)) else kind()
         )
-        self.front_end: FrontEnd | Skeleton | BoxView | None = None
+        self.front_end: FrontEnd | Skeleton | BoxView | TalkingView | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have the constructor of each member record its arguments as ``config``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["MDVAE", "SHARED"]
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -222,6 +222,16 @@ class MDVAE(MultimodalDVAE, RecursiveDVAE):
         for name, gate in gates.items():
             known[f"present.{name}"] = gate.unsqueeze(-1).to(self.weight.dtype).expand(-1, -1, self.widths[name])
         return known
+
+    def noise_of(
+        self, x: Tensor, latents: Literal["mean", "sample"] = "mean", generator: torch.Generator | None = None
+    ) -> Latents:
+        """The noise that makes the posterior's mean along its recursion, or a sample, of frames like x.
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        return self._noise(x, latents, None, generator)
 
     # ---- the streams ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from dynvae.audio import FrontEnd
 from dynvae.baselines.mask import MaskNetwork
 from dynvae.models import DVAE
 from dynvae.motion import BoxView
+from dynvae.video.talking import TalkingView
 
 _HEADER = ("license", "license_name", "license_link", "language", "tags", "datasets", "metrics")
 
@@ -51,7 +52,16 @@ def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], di
     elif isinstance(front_end, BoxView):
         parts.append(
             "It works on boxes in pictures: left, top, right, and top less height, "
-            + ("in shares of the picture." if front_end.seen == "picture" else "seen from one of a track, in its sizes.")
+            + (
+                "in shares of the picture."
+                if front_end.seen == "picture"
+                else "seen from one of a track, in its sizes."
+            )
+        )
+    elif isinstance(front_end, TalkingView):
+        parts.append(
+            f"It works on sound at {front_end.sample_rate} Hz and pictures of {front_end.side} × {front_end.side} "
+            f"pixels, {front_end.rate:g} frames a second of both."
         )
     elif front_end is not None:
         parts.append(

@@ -42,6 +42,7 @@ from dynvae.models import DVAE, ZOO
 from dynvae.motion import BoxView, Skeleton
 from dynvae.pretrained.card import model_card
 from dynvae.pretrained.construction import construct, fill
+from dynvae.video.talking import TalkingView
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def read(
     with _blame(directory / CONFIG):
         model = construct(config["model"], config["arguments"], kinds)
         if config["front_end"] is not None:
-            kinds_of_data: dict[Any, Any] = {"skeleton": Skeleton, "boxes": BoxView}
+            kinds_of_data: dict[Any, Any] = {"skeleton": Skeleton, "boxes": BoxView, "talking": TalkingView}
             kind = kinds_of_data.get(config["front_end"].get("kind"), FrontEnd)
             model.front_end = kind.from_dict(config["front_end"])
     fill(model, state, directory / WEIGHTS)

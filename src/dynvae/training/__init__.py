@@ -6,6 +6,7 @@ from dynvae.training.config import TrainConfig
 from dynvae.training.loaders import TrainingData
 from dynvae.training.machine import Machine
 from dynvae.training.motion import train_motion
+from dynvae.training.multimodal import train_multimodal
 from dynvae.training.objective import Loss, elbo_loss
 from dynvae.training.run import Outcome, fit
 from dynvae.training.speech import train
@@ -21,5 +22,6 @@ __all__ = [
     "fit",
     "train",
     "train_motion",
+    "train_multimodal",
     "train_trajectories",
 ]

@@ -7,6 +7,8 @@ from dynvae.video.corruption import corrupted, pieces
 from dynvae.video.files import VIDEO_SUFFIXES, VideoInfo, read_frames, read_soundtrack, video_info
 from dynvae.video.lips import LIP_PIXELS, LIP_SIDE, Lips, read_lips
 from dynvae.video.mouth import Tracking, find_lips
+from dynvae.video.talking import TalkingView
+from dynvae.video.writing import write_clip, write_strips
 
 __all__ = [
     "LIP_PIXELS",
@@ -14,6 +16,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Alignment",
     "Lips",
+    "TalkingView",
     "Tracking",
     "VideoInfo",
     "aligned",
@@ -24,4 +27,6 @@ __all__ = [
     "read_lips",
     "read_soundtrack",
     "video_info",
+    "write_clip",
+    "write_strips",
 ]
