@@ -17,7 +17,7 @@ from dynvae.tracking.boxes import Array, Boxes, Scene
 
 PEDESTRIAN = 1
 _COLUMNS = ("frame", "id", "left", "top", "width", "height", "confidence")
-_MOST_FRAMES = 10_000_000
+_MOST_FRAMES = 1_000_000
 _FARTHEST = 1e7  # pixels
 
 
@@ -150,18 +150,19 @@ def _read(path: Path) -> Array:
             raise DataError(f"{path}, line {number}: {len(words)} columns; {wanted} are needed")
         places.append(number)
     table = np.array(rows, np.float64) if rows else np.empty((0, 7))
-    frame = table[:, 0]
-    complaints = (
-        ("a number is not finite", ~np.isfinite(table[:, :7]).all(1)),
-        ("frames are whole numbers from 1", ~((frame >= 1) & (frame <= _MOST_FRAMES)) | (frame % 1 != 0)),
-        ("an id is a whole number", ~(np.abs(table[:, 1]) < 2**53) | (table[:, 1] % 1 != 0)),
-        ("a box has a width and height from 0 on", (table[:, 4:6] < 0).any(1)),
-        (f"a box lies more than {_FARTHEST:g} pixels away", (np.abs(table[:, 2:6]) > _FARTHEST).any(1)),
-    )
-    with np.errstate(invalid="ignore"):
-        for problem, wrong in complaints:
-            if wrong.any():
-                row = int(np.argmax(wrong))
-                shown = ", ".join(f"{value:g}" for value in rows[row][:6])
-                raise DataError(f"{path}, line {places[row]}: {problem}; the line begins {shown}")
+    frame, who = table[:, 0], table[:, 1]
+    with np.errstate(invalid="ignore"):  # of infinity, which is refused first
+        complaints = (
+            ("a number is not finite", ~np.isfinite(table[:, :7]).all(1)),
+            (f"frames are whole numbers from 1 to {_MOST_FRAMES}", ~((frame >= 1) & (frame <= _MOST_FRAMES))),
+            (f"frames are whole numbers from 1 to {_MOST_FRAMES}", frame % 1 != 0),
+            ("an id is a whole number", ~(np.abs(who) < 2**53) | (who % 1 != 0)),
+            ("a box has a width and height from 0 on", (table[:, 4:6] < 0).any(1)),
+            (f"a box lies more than {_FARTHEST:g} pixels away", (np.abs(table[:, 2:6]) > _FARTHEST).any(1)),
+        )
+    for problem, wrong in complaints:
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            shown = ", ".join(f"{value:g}" for value in rows[row][:6])
+            raise DataError(f"{path}, line {places[row]}: {problem}; the line begins {shown}")
     return table
