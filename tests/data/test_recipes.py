@@ -13,6 +13,7 @@ from dynvae.benchmark.enhancement_methods import KINDS
 from dynvae.cli.benchmark import _config, _parser
 from dynvae.cli.benchmark_audiovisual import av_settings_of, make_audiovisual_parser
 from dynvae.cli.benchmark_enhancement import make_enhancement_parser
+from dynvae.cli.benchmark_separation import make_separation_parser, separation_settings_of
 from dynvae.cli.mask import make_mask_parser
 from dynvae.cli.train import make_train_parser
 from dynvae.data.known import DOWNLOADS, KNOWN
@@ -48,7 +49,7 @@ def test_the_counts_of_a_recipe_are_those_that_are_checked(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> None:
     """Each file says in its first lines what it is for: ``dynvae train NAME --config FILE`` or ``dynvae benchmark``."""
-    head = path.read_text(encoding="utf-8").split("\ndata:")[0]
+    head = "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#"))
     assert f"--config {path.relative_to(RECIPES.parent)}" in head
     command, name = head.split("dynvae ")[1].split()[:2]
     config = ["--config", str(path)]
@@ -56,6 +57,8 @@ def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> No
         settings = make_enhancement_parser().parse_args(config)
         kinds = [what if isinstance(what, str) else what["kind"] for what in settings.methods]
         assert set(kinds) <= {*KINDS, *TESTTIME}
+    elif (command, name) == ("benchmark", "separation"):
+        separation_settings_of(make_separation_parser().parse_args(config))
     elif (command, name) == ("benchmark", "audiovisual"):
         plan = av_settings_of(make_audiovisual_parser().parse_args([*config, "--noise", "noise", "--out", "results"]))
         for model in plan.models:
