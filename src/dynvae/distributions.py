@@ -289,6 +289,8 @@ class PriorLaw(Distribution, ABC):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     exact: ClassVar[bool] = True
     """Whether :meth:`divergence` is the divergence, and no bound."""
+    smooth: ClassVar[bool] = True
+    """Whether it has a density, along whose gradient a value can be moved."""
 
     @property
     @abstractmethod

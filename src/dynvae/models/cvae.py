@@ -7,7 +7,6 @@ __all__ = ["CVAE"]
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from dynvae.condition import Condition

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from dynvae.condition import Condition
-from dynvae.distributions import ComplexGaussian, ComplexGaussianLikelihood, standard_normal
+from dynvae.distributions import ComplexGaussian, ComplexGaussianLikelihood, PriorLaw, standard_normal
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, Latents, RecursiveDVAE
 from dynvae.models.minvae import MixtureLaw
@@ -133,7 +133,8 @@ class DVAEPrior:
         if not isinstance(model.observation, ComplexGaussianLikelihood):
             raise ConfigError(f"a prior of speech gives variances of spectra (likelihood='complex_gaussian'); this "
                               f"{type(model).__name__} has a {type(model.observation).__name__}")  # fmt: skip
-        if model.discrete or model.noise_dim != model.z_dim:
+        law = model.prior_of(standard_normal(model.weight.new_zeros(1, 1, model.z_dim)))
+        if model.discrete or (isinstance(law, PriorLaw) and not law.smooth):
             raise ConfigError(f"the latents of a {type(model).__name__} are codes, or zero and not zero, and no E-step "
                               "here can move them; take another model")  # fmt: skip
         self.model = frozen(model)

@@ -140,7 +140,8 @@ class Walk:
         return [part * factor.view(-1, *[1] * (part.dim() - 1)) for part in gradient]
 
     def sweep(self, likelihood: Likelihood) -> Statistics:
-        s, kept, accepted = self.settings, [], []
+        s, kept = self.settings, []
+        accepted: list[Tensor] = []
         self.sweeps += 1
         if s.jitter and (s.drift or self.sweeps == 1):
             self.latents = self._shaken(self.latents, s.jitter)
