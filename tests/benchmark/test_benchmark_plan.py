@@ -81,7 +81,7 @@ def test_a_row_has_its_own_settings(tmp_path: Path) -> None:
         ({"rows": {"vae": {"trian": {}}}}, "did you mean 'train'?"),
         ({"rows": {"vae": {"train": {"epoch": 3}}}}, "there is no 'epoch' in rows.vae.train; did you mean 'epochs'?"),
         ({"rows": {"vae": {"model": {"zdim": 3}}}}, "did you mean 'z_dim'?"),
-        ({"metrics": ("sdr",)}, "did you mean 'si_sdr'?"),
+        ({"metrics": ("si_sd",)}, "did you mean 'si_sdr'?"),
     ],
 )
 def test_a_wrong_setting_is_named_with_the_nearest_right_one(
