@@ -126,6 +126,8 @@ def test_from_a_corpus_to_a_page_and_nothing_twice(tmp_path: Path) -> None:
     assert len((tmp_path / "out" / "scores.csv").read_text().splitlines()) == 1 + 6 * (1 + 1 + 3 + 2)
     assert "| Sw-VAE | spoilt |" in measured.tables
     assert "AV-CVAE: another clip's lips against its own" in measured.findings
+    assert "| av-cvae | 0 | " in measured.findings
+    assert "| vae | 0 | " not in measured.findings
     before = (tmp_path / "out" / "scores.csv").read_bytes()
     told.clear()
     run_audiovisual(config, told.append)

@@ -22,6 +22,7 @@ from dynvae.audio import FRONT_ENDS, FrontEnd
 from dynvae.benchmark.audiovisual_config import AV_ROWS, AVConfig, Video, run_name
 from dynvae.benchmark.audiovisual_page import write_av_page
 from dynvae.benchmark.audiovisual_table import Key, Values, findings_text, scores_csv, tables_text
+from dynvae.benchmark.audiovisual_use import use_markdown, use_of_lips
 from dynvae.condition import Condition
 from dynvae.data import Corpus, Utterance
 from dynvae.data.lips import condition_of, lips_path, read_lips_of
@@ -97,12 +98,13 @@ def run_audiovisual(
                 begun = time.monotonic()
                 values[row, video, seed] = _scored(config, clips, row, video, seed, report)
                 say(f"{AV_ROWS[row].label}, video {video}, seed {seed}: {time.monotonic() - begun:.0f} s")
-    tables, findings = tables_text(config, values), findings_text(config, values)
+    uses = use_of_lips(config)
+    tables, findings = tables_text(config, values), findings_text(config, values) + "\n" + use_markdown(uses)
     for name, text in (("tables.md", tables), ("findings.md", findings), ("scores.csv", scores_csv(config, values))):
         with atomic_write(out / name) as temp:
             temp.write_text(text, encoding="utf-8")
     seconds = time.monotonic() - start
-    return AVMeasured(tables, findings, write_av_page(config, values, seconds), seconds)
+    return AVMeasured(tables, findings, write_av_page(config, values, uses, seconds), seconds)
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------

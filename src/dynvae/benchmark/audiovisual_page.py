@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["gain_curves", "write_av_page"]
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 
 from dynvae.benchmark.audiovisual_config import AV_ROWS, AVConfig
 from dynvae.benchmark.audiovisual_table import Key, Values, findings_table, gain, table
+from dynvae.benchmark.audiovisual_use import Use, use_table
 from dynvae.benchmark.enhancement_page import plain
 from dynvae.benchmark.enhancement_table import SCORES
 from dynvae.files import atomic_write
@@ -30,6 +31,10 @@ _FINDINGS = (
     "Differences on the same clips in the same noise. The mean of a clip over the ratios and seeds is one number; the "
     "interval is over clips, and a difference whose interval leaves out zero is marked. The last column has the mean "
     "over all ratios for each seed: how far they are apart is what training by chance adds."
+)
+_USE = (
+    "On clean speech, without any noise: the bound of each model with the clip's own lips, and what it changes by with "
+    "another clip's (95 % interval over clips). A model that ignores lips loses nothing."
 )
 STYLES = {"none": "-", "clean": "-", "spoilt": "--", "swapped": ":"}
 
@@ -63,12 +68,13 @@ def gain_curves(config: AVConfig, values: Mapping[Key, Values], metric: str) -> 
     return fig
 
 
-def write_av_page(config: AVConfig, values: Mapping[Key, Values], seconds: float) -> Path:
+def write_av_page(config: AVConfig, values: Mapping[Key, Values], uses: Sequence[Use], seconds: float) -> Path:
     """Write ``index.html`` and ``plots/``, and return the page's path.
 
     Args:
         config: the settings.
         values: the scores.
+        uses: what lips are worth to each model.
         seconds: that the benchmark has taken.
     """
     out = Path(config.out)
@@ -82,12 +88,14 @@ def write_av_page(config: AVConfig, values: Mapping[Key, Values], seconds: float
         curves.append(html.figure_of(drawing, alt, file=out / "plots" / f"gain-{metric}.png"))
     head, lines = findings_table(config, values, "{} *")
     told = f'<div class="wide">{html.table(head, lines, "* the interval leaves out zero")}</div>'
+    worth = f'<div class="wide">{html.table(*use_table(uses))}</div>'
     caption = "Solid: clean lips; broken: spoilt; dotted: another clip's. The band is the 95 % interval."
     settings = yaml.safe_dump(plain(dataclasses.asdict(config)), sort_keys=False, allow_unicode=True)
     body = "\n".join(
         [
             html.section("table", "Improvements", f"<p>{escape(_NOTE)}</p>", *parts),
-            html.section("findings", "What the lips do", f"<p>{escape(_FINDINGS)}</p>", told),
+            html.section("findings", "What the lips do", f"<p>{escape(_FINDINGS)}</p>", told,
+                         f"<p>{escape(_USE)}</p>", worth),
             html.section("curves", "Curves", f"<p>{escape(caption)}</p>", *curves),
             html.section(
                 "settings", "Settings", html.definitions(describe(environment())),
