@@ -33,8 +33,8 @@ from dynvae.pretrained import load
 from dynvae.pretrained.published import read_published
 from dynvae.separation import Separator
 
-ITERATIONS, CASCADE = 70, 20
-"""Of the published settings: of VEM, and of each piece of the initialisation of tracks."""
+CASCADE = 20
+"""Iterations of each piece of the initialisation of tracks, as published."""
 OBJECTS, MISSING = 3, 0.15
 SHAPES = {"tracking": [(4, 60)], "separation": [(3, 50)]}
 
@@ -186,8 +186,7 @@ def _separation(choices: Choices, batch: int, time: int, threads: int) -> list[R
     runs: dict[str, Callable[[], object]] = {}
     if reference is not None:
         runs["reference"] = lambda: found.update(reference=front_end.istft(reference.separate(spectra), samples))
-    published = Separator(models, iterations=ITERATIONS, floor=1e-10, estimate="mean", feedback="legacy-uniform",
-                          latents="sample", first_input="estimate")  # fmt: skip
+    published = Separator(models, floor=1e-10, estimate="mean", **legacy.SEPARATION)
     runs["published settings"] = lambda: found.update({"published settings": published.separate(mixtures)[0]})
     for iterations in (10, 20):
         own, name = Separator(models, iterations=iterations), f"dynvae, {iterations}"

@@ -28,15 +28,15 @@ def test_with_known_assignments_the_means_are_the_kalman_smoothers() -> None:
 
 
 @pytest.mark.parametrize("noise", ["fixed", "scale", "observation"])
-@pytest.mark.parametrize("clutter", [0.0, 0.1])
-def test_the_bound_never_falls_where_all_is_linear_and_gaussian(noise: Any, clutter: float) -> None:
+@pytest.mark.parametrize(("clutter", "damping"), [(0.0, 0.0), (0.1, 0.0), (0.1, 0.5)])
+def test_the_bound_never_falls_where_all_is_linear_and_gaussian(noise: Any, clutter: float, damping: float) -> None:
     """Two different sources, three observations a frame, some missing, whose assignments are to be found."""
     models = [LinearGaussianDVAE(seed=seed).double() for seed in (0, 3)]
     generator = torch.Generator().manual_seed(0)
     observed = 2 * torch.randn(2, 8, 3, 3, generator=generator, dtype=torch.float64)
     present = torch.rand(2, 8, 3, generator=generator) > 0.3
     assignment = GaussianAssignment(noise=noise, clutter=clutter, clutter_density=1e-2)
-    solution = Mixture(models, assignment, iterations=40, every=1, unobserved="encoder").run(
+    solution = Mixture(models, assignment, iterations=40, every=1, unobserved="encoder", damping=damping).run(
         Observations(observed, present, torch.full_like(observed, 0.2)), guess(2, 2, 8, torch.float64, features=3)
     )
     assert solution.objective.diff(dim=0).min() > -1e-9

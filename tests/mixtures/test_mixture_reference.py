@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dynvae.mixtures import Estimate, Observations, cascade, legacy
+from dynvae.mixtures import Estimate, Observations, cascade, first_guess, legacy
 from dynvae.models import DVAE, Latents
 from dynvae.pretrained.published import read_published
 
@@ -84,7 +84,7 @@ def test_separation(shared: Path) -> None:
     mixture = torch.from_numpy(known["data_mixed"]).transpose(1, 2).to(torch.complex128)
     models = [published(shared, name).double() for name in ("scass_cbf", "scass_wsj")]
     solver = legacy.separation(models, iterations=20, feedback="mean", latents="mean")
-    first = legacy.first_guess(solver, mixture)
+    first = first_guess(solver, mixture)
     for power, name in zip(first.mean.abs().square().unbind(1), ("cbf", "wsj"), strict=True):
         np.testing.assert_allclose(power, known[f"init_{name}"], rtol=1e-6)
     seen: dict[int, Tensor] = {}

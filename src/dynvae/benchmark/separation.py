@@ -30,6 +30,7 @@ from dynvae.errors import ConfigError
 from dynvae.evaluation.run import fingerprint
 from dynvae.files import atomic_write
 from dynvae.metrics import METRICS, Score, score_packages, summarize
+from dynvae.mixtures import first_guess, legacy
 from dynvae.pretrained import load
 from dynvae.separation.scores import source_scores
 from dynvae.separation.separator import DEFAULT_ITERATIONS, Separator
@@ -50,10 +51,7 @@ SEPARATION_METHODS: Mapping[str, tuple[str, str]] = {
 }
 """What each method is called, and what it has to know."""
 _PATTERNS = 32
-_PUBLISHED: Mapping[str, Any] = {
-    "iterations": 70, "floor": 1e-10, "estimate": "mean", "feedback": "legacy-uniform", "latents": "sample",
-    "first_input": "estimate",
-}  # fmt: skip
+_PUBLISHED: Mapping[str, Any] = {"floor": 1e-10, "estimate": "mean", **legacy.SEPARATION}
 
 Sound = NDArray[np.float32]
 
@@ -262,7 +260,7 @@ def _method(config: SeparationConfig, method: str, folder: Path) -> Callable[[So
 
         def first(mixture: Sound, sources: Sound) -> Sound:
             spectrum = own.stft(torch.from_numpy(mixture))
-            guess = separator.first_guess(spectrum.unsqueeze(0), config.seed).mean[0]
+            guess = first_guess(separator.mixture, spectrum.unsqueeze(0), config.seed).mean[0]
             return np.asarray(own.istft(guess, len(mixture)).numpy())
 
         return first

@@ -14,10 +14,12 @@ __all__ = [
     "Solution",
     "SpectralAssignment",
     "cascade",
+    "first_guess",
 ]
 
 from dynvae.mixtures.cascade import cascade
 from dynvae.mixtures.engine import Mixture
 from dynvae.mixtures.gaussian import GaussianAssignment, Observations
+from dynvae.mixtures.guess import first_guess
 from dynvae.mixtures.spectral import SpectralAssignment
 from dynvae.mixtures.values import Estimate, Solution

@@ -19,10 +19,9 @@ from dynvae.audio import FrontEnd
 from dynvae.audio.recording import Recording
 from dynvae.audio.stft import power_of
 from dynvae.errors import ConfigError
-from dynvae.mixtures import Estimate, Mixture, Solution, SpectralAssignment
+from dynvae.mixtures import Mixture, Solution, SpectralAssignment, first_guess
 from dynvae.mixtures.engine import Progress
-from dynvae.mixtures.laws import Law
-from dynvae.models import DVAE, Latents
+from dynvae.models import DVAE
 from dynvae.pretrained import load
 
 DEFAULT_ITERATIONS = 20
@@ -166,35 +165,12 @@ class Separator:
             ``(batch, source, samples)``, and what the engine has found.
         """
         spectra = self.front_end.stft(signals.to(self.device))
-        found = self.mixture.run(spectra, self.first_guess(spectra, seed), seed=seed, progress=progress)
+        found = self.mixture.run(spectra, first_guess(self.mixture, spectra, seed), seed=seed, progress=progress)
         estimate = found.mean
         if self.estimate == "share":
             power = power_of(found.mean) + found.variance
             estimate = power / power.sum(1, keepdim=True) * spectra.unsqueeze(1)
         return self.front_end.istft(estimate, signals.shape[-1]), found
-
-    @torch.no_grad()
-    def first_guess(self, spectra: Tensor, seed: int = 0) -> Estimate:
-        """The mixture as each model makes it again, in the mixture's phase.
-
-        A model draws its latents anew for each source but the first that it has, so that these begin apart.
-
-        Args:
-            spectra: complex, ``(batch, time, bins)``.
-            seed: of the draws.
-        """
-        power, generator = power_of(spectra), torch.Generator().manual_seed(seed)
-        parts = []
-        for index, model in enumerate(self.models):
-            drawn: Latents | None = None
-            if self.twins[index][0] != index:
-                drawn = model.draw_noise(power.shape[0], power.shape[1], generator)
-            posterior = self.mixture.dynamics[id(model)].infer(power, noise=drawn)
-            law = Law.of(model.likelihood(posterior.latents, power, None, posterior.seen))
-            parts.append((0.5 * law.log_variance).exp())
-        deviation = torch.stack(parts, 1)
-        phase = spectra.angle().unsqueeze(1).expand_as(deviation)
-        return Estimate(torch.polar(deviation, phase), torch.zeros_like(deviation))
 
     def _one_order(self, sources: Sound) -> Sound:
         """Sources ``(source, channel, samples)``, those of one model in the order of the first channel."""
