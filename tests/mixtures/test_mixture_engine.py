@@ -13,6 +13,7 @@ from dynvae.mixtures import Estimate, GaussianAssignment, Mixture, Observations,
 from dynvae.mixtures.dynamics import Dynamics, Given
 from dynvae.mixtures.values import Evidence
 from dynvae.recurrence import executor
+from dynvae.testing import check_dependencies
 from dynvae.testing.linear_gaussian import LinearGaussianDVAE
 
 
@@ -263,3 +264,8 @@ def test_what_cannot_be_a_source_is_refused() -> None:
     observed.values[0, 0] = torch.inf
     with pytest.raises(ValueError, match="finite"):
         Mixture(source(), GaussianAssignment()).run(observed, guess(1, 1, 2))
+
+
+def test_an_srnn_without_backward_rnn_filters() -> None:
+    report = check_dependencies(source("srnn", forward_rnn=4, hx_hidden=[], backward_rnn=0))
+    assert not report.problems
