@@ -42,10 +42,11 @@ SMALL["v-vae"] = SMALL["av-vae"] = SMALL["av-cvae"]
 SMALL["min-vae"] = {"v_dim": 4, "v_hidden": (6,), "hidden": (7,)}
 SMALL["av-dkf"] = SMALL["dkf"] | {"v_dim": 4, "v_hidden": (6,)}
 SMALL["vq-vae"] = {"hidden": 4, "residual_hidden": 3, "codes": 6}
-SMALL["mvae"] = SMALL["mmvae"] = SMALL["mopoe"] = {"x_dim": [3, 2], "hidden": (6,)}
+SMALL["mvae"] = SMALL["mopoe"] = {"x_dim": [3, 2], "hidden": (6,)}
+SMALL["mmvae"] = SMALL["mvae"] | {"input_transform": "log"}
 SMALL["mdvae"] = {
     "x_dim": [3, 2], "z_dim": 2, "w_dim": 2, "private_dim": 1, "x_hidden": (6,), "w_rnn": 4, "w_hidden": (5,),
-    "prior_rnn": 4, "prior_hidden": (5,), "encoder_hidden": (6,), "decoder_hidden": (6,),
+    "prior_rnn": 4, "prior_hidden": (5,), "encoder_hidden": (6,), "decoder_hidden": (6,), "input_transform": "log",
 }  # fmt: skip
 SMALL["vsc"] = SMALL["sdm-vae"] = SMALL["vae"]
 SMALL["sdm-srnn"] = SMALL["srnn"]

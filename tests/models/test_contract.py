@@ -81,9 +81,9 @@ def test_without_hidden_layers(name: str) -> None:
     check_dvae(small(name, **bare(name)))
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "vq-vae"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_dropout(name: str) -> None:
-    layers = {} if name in (*STATIC, "kvae") else {"rnn_layers": 2}
+    layers = {} if name in (*STATIC, "kvae", "mdvae") else {"rnn_layers": 2}
     checks = ["check_dropout", "check_no_state_is_kept", "check_step_equals_parallel", "check_posterior_along_a_path"]
     check_dvae(small(name, dropout=0.4, **layers), checks)
 
@@ -135,11 +135,7 @@ ON_COMPILED = {
         for name in ("dkf", "srnn")
     },
     **{f"{name}-log": (name, {"input_transform": "log"}, ABOUT_OBSERVATIONS) for name in PRESETS},
-    **{
-        f"{name}-dropout": (name, {"dropout": 0.4}, ["check_dropout", "check_no_state_is_kept"])
-        for name in PRESETS
-        if name != "vq-vae"
-    },
+    **{f"{name}-dropout": (name, {"dropout": 0.4}, ["check_dropout", "check_no_state_is_kept"]) for name in PRESETS},
 }
 
 

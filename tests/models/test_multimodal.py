@@ -13,6 +13,7 @@ from torch import Tensor
 from dynvae.distributions import draw, kl_per_dimension
 from dynvae.errors import ConfigError
 from dynvae.models import MDVAE, MVAE, Latents, Modalities, build
+from dynvae.models.codecs import TwoStages
 from dynvae.models.minvae import MixtureLaw
 from dynvae.models.mvae import product_of_experts
 from dynvae.testing import check_dvae
@@ -259,3 +260,29 @@ def test_three_modalities_and_one() -> None:
 def test_bad_settings_are_told(name: str, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         small(name, **changes)
+
+
+# ---- two stages ----------------------------------------------------------------------------------------------------
+
+
+def test_two_stages_leave_the_codecs_alone() -> None:
+    codecs = {
+        "audio": build("vq-vae", x_dim=17, z_dim=4, hidden=4, residual_hidden=3),
+        "video": build("vq-vae", x_dim=64, z_dim=3, image=(1, 8, 8), hidden=4, residual_hidden=3),
+    }
+    model = small("mdvae", x_dim=[8, 3], likelihood="fixed_gaussian")
+    both = TwoStages(model, codecs)  # type: ignore[arg-type]
+    x = both.modalities.hidden(torch.rand(2, 4, 81), "video", torch.tensor([[0, 1, 0, 0]] * 2).bool())
+    features = both.encode(x)
+    assert torch.equal(both.modalities.present(x), model.modalities.present(features))  # type: ignore[attr-defined]
+    torch.testing.assert_close(features[..., :8], codecs["audio"].encode(x[..., :17]))  # type: ignore[operator]
+    model.train()
+    model.elbo(features).per_frame.backward()
+    assert all(p.grad is None and not p.requires_grad for codec in codecs.values() for p in codec.parameters())
+    law = both.likelihood(both.posterior(x))
+    assert law.mean.shape == x.shape
+    codes = codecs["audio"].quantise(model.resynthesize(features, latents="mean").mean[..., :8]).values  # type: ignore[operator]
+    expected = codecs["audio"].likelihood(Latents(codes), codes).mean
+    torch.testing.assert_close(both.resynthesize(x, latents="mean").mean[..., :17], expected)
+    with pytest.raises(ConfigError, match="the codecs make"):
+        TwoStages(model, {"audio": codecs["audio"]})  # type: ignore[arg-type, dict-item]

@@ -33,16 +33,17 @@ def settle(model: DVAE, data: TrainingData, *, begin: bool = False) -> None:
         return
     count = len(data.crops)  # type: ignore[arg-type]
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_CROPS)).round().astype(int))
-    frames = 0
-    total = square = torch.zeros(model.x_dim, dtype=torch.float64)
+    frames = total = square = torch.zeros(model.x_dim, dtype=torch.float64)
     for some in np.array_split(chosen, -(-len(chosen) // _AT_ONCE)):
         batch = data.batch([(0, int(index)) for index in some])
         batch = batch.power(model.front_end) if isinstance(batch, Waves) else batch  # type: ignore[arg-type]
         valid = torch.arange(batch.x.shape[1]) < batch.lengths[:, None]
         x = batch.x[valid].double()
-        frames += len(x)
+        frames = frames + (~x.isnan()).sum(0)  # a modality may be missing
+        x = x.nan_to_num(0)
         total = total + x.sum(0)
         square = square + x.square().sum(0)
+    frames = frames.clamp(min=1)
     mean = total / frames
     std = (square / frames - mean.square()).clamp(min=0).sqrt()
     if fresh:
