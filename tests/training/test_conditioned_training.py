@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 from training_toys import BINS, FRAMES, Crops, Item
 
+from dynvae.errors import ConfigError
 from dynvae.models import DVAE, Condition, build
+from dynvae.pretrained import save
 from dynvae.training import TrainConfig, TrainingData, elbo_loss, fit
+from dynvae.training.speech import start_from
 
 SIZES: dict[str, dict[str, Any]] = {
     "av-cvae": {"hidden": (8,), "v_hidden": (6,), "prior_hidden": ()},
@@ -86,3 +89,18 @@ def test_frozen_sound_learns_nothing(name: str, tmp_path: Path) -> None:
     train(network, tmp_path, freeze_sound=1.0)
     assert all(torch.equal(weight[..., columns], before) for weight, columns, before in frozen)
     assert not torch.equal(network.views.state_dict()["shared.net.layers.0.weight"], lips)  # type: ignore[union-attr, operator]
+
+
+def test_a_model_with_lips_starts_from_one_of_sound(tmp_path: Path) -> None:
+    """Without lips it then decodes as that one, and encodes as that one."""
+    sound, network = build("vae", x_dim=BINS, z_dim=2, hidden=(8,)), model("av-cvae")
+    save(sound, tmp_path / "vae")
+    start_from(network, str(tmp_path / "vae"))
+    x = torch.rand(2, FRAMES, BINS)
+    noise = network.draw_noise(2, FRAMES)
+    for one, other in zip(network.posterior(x, noise=noise)[:2], sound.posterior(x, noise=noise)[:2], strict=True):
+        mine, theirs = (part.z if hasattr(part, "z") else part.mean for part in (one, other))  # type: ignore[union-attr]
+        torch.testing.assert_close(mine, theirs)
+    save(build("dkf", x_dim=BINS, z_dim=5, decoder_hidden=(3,), x_hidden=(4,), encoder_hidden=(3,)), tmp_path / "dkf")
+    with pytest.raises(ConfigError, match="little in common"):
+        start_from(network, str(tmp_path / "dkf"))

@@ -122,7 +122,10 @@ def _bar(shown: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def start_from(model: DVAE, init: str) -> None:
-    """Take over the weights of a trained model.
+    """Take over the weights of a trained model; for one that sees a condition also those of one that sees none.
+
+    Of the latter, networks of the same name and sizes are taken, and where they also see the condition here, the
+    weights from all else: an AV-CVAE then begins as the VAE, disturbed by an untrained view of the lips.
 
     Raises:
         ConfigError: it is another model, or has other sizes.
@@ -130,6 +133,9 @@ def start_from(model: DVAE, init: str) -> None:
     from dynvae.pretrained import load
 
     source = load(init)
+    if model.condition_dim and not source.condition_dim:
+        _take_over(model, source, init)
+        return
     if type(source) is not type(model):
         raise ConfigError(f"{init} is a {type(source).__name__}, not a {type(model).__name__}; it cannot be the start")
     mine, theirs = model.state_dict(), source.state_dict()
@@ -137,3 +143,27 @@ def start_from(model: DVAE, init: str) -> None:
     if other is not None or len(mine) != len(theirs):
         raise ConfigError(f"{init} has other sizes (at {other}); give the same --model.* settings as it was made with")
     model.load_state_dict(theirs)
+
+
+@torch.no_grad()
+def _take_over(model: DVAE, source: DVAE, init: str) -> None:
+    """Copy what has the same name: whole tensors, or the first columns, which see what they see there.
+
+    Raises:
+        ConfigError: less than half of the source has a place here.
+    """
+    theirs, taken = source.state_dict(), 0
+    for name, mine in model.state_dict().items():
+        other = theirs.get(name)
+        if other is None or other.shape[:1] != mine.shape[:1] or other.dim() != mine.dim():
+            continue
+        if mine.shape == other.shape:
+            mine.copy_(other)
+        elif mine.dim() == 2 and other.shape[1] < mine.shape[1]:
+            mine[:, : other.shape[1]] = other
+        else:
+            continue
+        taken += 1
+    if 2 * taken < len(theirs):
+        raise ConfigError(f"{init} is a {type(source).__name__} that has little in common with this "
+                          f"{type(model).__name__}; give the same --model.* sizes as it was made with")  # fmt: skip
