@@ -25,9 +25,9 @@ class BoxView:
     and height, ``(..., 4)``. (The last is published so; other data have the lower edge.)
 
     Args:
-        seen: in the ``"picture"``, as published: a frame is the place. Or from one of a track's ``"own"`` boxes: a frame
-            is (place - its place) / its size. Motion looks alike wherever somebody is and however large; seen so, it is
-            alike.
+        seen: in the ``"picture"``, as published: a frame is the place. Or from one of a track's ``"own"`` boxes: a
+            frame is (place - its place) / its size. Motion looks alike wherever somebody is and however large; seen so,
+            it is alike.
 
     Raises:
         ConfigError: there is no such view.
