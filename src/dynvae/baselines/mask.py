@@ -43,7 +43,7 @@ class MaskNetwork(nn.Module):
     paper = "in the design of Open-Unmix, Stöter et al., 2019"
     autoregressive = False
     input_transform = "raw"
-    z_dim = w_dim = 0
+    z_dim = w_dim = condition_dim = 0
 
     def __init__(self, x_dim: int, hidden: int = 512, layers: int = 3, dropout: float = 0.4) -> None:
         super().__init__()
@@ -95,6 +95,9 @@ class MaskNetwork(nn.Module):
         wide = self.widen(torch.cat([inputs.data, outputs.data], -1))
         mask = framewise(torch.relu, wide * self.output_scale + self.output_shift)
         return pad_packed_sequence(mask, batch_first=True, total_length=time)[0]
+
+    def after_step(self, x: Tensor, lengths: Tensor | None = None, **unused: Any) -> None:
+        """Nothing is learned but from the gradient."""
 
     def elbo(self, x: Tensor, lengths: Tensor | None = None, **unused: Any) -> ELBO:
         """The log-likelihood of the clean magnitudes; there is no KL, for there are no latents.
