@@ -28,7 +28,7 @@ def test_the_package_itself_imports_nothing_but_the_standard_library(tmp_path: P
 
 
 ROOMS = ["models", "testing", "audio", "video", "data", "metrics", "training", "evaluation", "pretrained", "report",
-         "benchmark", "work", "mixtures", "separation"]  # fmt: skip
+         "benchmark", "work", "mixtures", "separation", "tracking", "classics", "motion"]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ROOMS)
