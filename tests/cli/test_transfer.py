@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_audio(place / f"{name}.wav", sound.astype(np.float32), 16000)
         pixels = random.integers(0, 256, (int(25 * seconds), 67 * 67), dtype=np.uint8)
         Lips.at_rate(pixels, 25).save(place / f"{name}.npz")
+    write_audio(place / "c.wav", np.full(8000, 0.1, np.float32), 16000)  # nobody is seen to say it
     return place
 
 
@@ -100,3 +101,20 @@ def test_nonsense_is_told(folder: Path, capsys: pytest.CaptureFixture[str], word
 def test_other_models_are_refused(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     assert main(["transfer", "vae-speech", clip(folder, "a")]) == 2
     assert "this takes an MDVAE of sound and lips" in capsys.readouterr().err
+
+
+def test_training_from_the_command_line(folder: Path, tmp_path: Path) -> None:
+    """Made-up pairs, and sound with lips beside it, of which one file has none."""
+    small = ["--model.z_dim", "2", "--model.w_dim", "2", "--model.x_hidden", "[4]", "--model.w_rnn", "4"]
+    short = ["--train.max_steps", "2", "--train.frames", "10", "--train.batch_size", "4"]
+    words = ["train", "mdvae", "--data", "two-modalities", "--count", "20", *small, *short]
+    assert main([*words, "--out", str(tmp_path / "pairs")]) == 0
+    assert load(tmp_path / "pairs" / "model").x_dim == 44
+    rows = ["path,lips,split", "a.wav,a.npz,train", "c.wav,,train", "b.wav,,valid"]  # b.npz lies beside b.wav
+    manifest = folder / "clips.csv"
+    manifest.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    words = ["train", "mdvae", "--data", str(manifest), "--side", "8", *small, *short, "--train.begin_at_mean", "true"]
+    assert main([*words, "--out", str(tmp_path / "clips")]) == 0
+    model = load(tmp_path / "clips" / "model")
+    assert model.front_end == TalkingView(side=8)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())

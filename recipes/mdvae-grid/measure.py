@@ -1,0 +1,83 @@
+"""The figures of this recipe: what an MDVAE of sound and lips makes of clips that it has not been trained on.
+
+python recipes/mdvae-grid/measure.py RUN/model speakers.csv@GRID
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import Tensor
+
+from dynvae.data import Corpus
+from dynvae.evaluation.swaps import Probe
+from dynvae.evaluation.talking import analyse, decode, hidden, talking_view
+from dynvae.models import MDVAE
+from dynvae.pretrained import load
+from dynvae.training.multimodal import talking_frames
+
+GREY = 255 * 0.165  # grey levels in a unit of what the model sees
+GAP = (25, 50)  # frames without lips: a second
+
+
+def main(folder: str, data: str) -> None:
+    model = load(folder)
+    view = talking_view(model)
+    assert isinstance(model, MDVAE)
+    corpus = Corpus.open(data)
+    clips = {
+        s: [(item.speaker, talking_frames(view, item, corpus)) for item in corpus.split(s)] for s in ("train", "test")
+    }
+    lips = {s: [(who, x[:, view.sizes[0] :]) for who, x in part] for s, part in clips.items()}
+    mean = {who: torch.cat([x for w, x in lips["train"] if w == who]).mean(0) for who in {w for w, _ in lips["train"]}}
+    moves = torch.cat([x - mean[who] for who, x in lips["train"] if who == "s1"])
+    axes = torch.pca_lowrank(moves, q=3, center=False, niter=5)[2]
+    pairs: dict[str, list[tuple[str, Tensor, Tensor]]] = {"both": [], "lips from sound": [], "gap": [], "held": []}
+    sound: dict[str, list[Tensor]] = {"both": [], "sound from lips": [], "mean spectrum": []}
+    average = torch.cat([view.power(x) for _, x in clips["train"]]).add(1e-10).log().mean(0)
+    for who, x in clips["test"]:
+        truth, power = x[:, view.sizes[0] :], (view.power(x) + 1e-10).log()
+        both = decode(model, analyse(model, x))
+        blind = decode(model, analyse(model, model.modalities.hidden(x, "video")))
+        mute = decode(model, analyse(model, model.modalities.hidden(x, "audio")))
+        gap = decode(model, analyse(model, hidden(model, x, [f"video:{GAP[0] / 25}-{GAP[1] / 25}"], view.rate)))
+        inside = slice(*GAP)
+        pairs["both"].append((who, both[:, view.sizes[0] :], truth))
+        pairs["lips from sound"].append((who, blind[:, view.sizes[0] :], truth))
+        pairs["gap"].append((who, gap[inside, view.sizes[0] :], truth[inside]))
+        pairs["held"].append((who, truth[GAP[0] - 1].expand(GAP[1] - GAP[0], -1), truth[inside]))
+        for name, made in (("both", both), ("sound from lips", mute)):
+            sound[name].append(((view.power(made) + 1e-10).log() - power).square().mean(-1).sqrt().mean())
+        sound["mean spectrum"].append((average - power).square().mean(-1).sqrt().mean())
+    print(
+        "lips: RMSE in grey levels, that of the speaker's mean picture, correlation of the first 3 principal components"
+    )
+    for name, items in pairs.items():
+        error = torch.cat([made - true for _, made, true in items]).square().mean().sqrt() * GREY
+        still = torch.cat([true - mean[who] for who, _, true in items]).square().mean().sqrt() * GREY
+        made, true = (torch.cat([(pair[k] - mean[pair[0]]) @ axes for pair in items]) for k in (1, 2))
+        alike = [float(torch.corrcoef(torch.stack([made[:, i], true[:, i]]))[0, 1]) for i in range(3)]
+        print(f"  {name:<16} {error:6.2f} {still:6.2f}  {' '.join(f'{r:.2f}' for r in alike)}")
+    print("sound: log-spectral distance in dB")
+    for name, values in sound.items():
+        print(f"  {name:<16} {float(torch.stack(values).mean()) * 4.343:.2f}")
+    speakers = sorted(mean)
+    parts = []
+    for split in ("train", "test"):
+        ws = torch.cat([analyse(model, x).w for _, x in clips[split]])  # type: ignore[arg-type, misc]
+        parts.append((ws, torch.tensor([speakers.index(who) for who, _ in clips[split]])))
+    told = Probe.fit(*parts[0])(parts[1][0])
+    for index in parts[1][1].unique().tolist():
+        rows = parts[1][1] == index
+        print(
+            f"speaker {speakers[index]} by a linear probe on w: {int((told == index)[rows].sum())} of {int(rows.sum())}"
+        )
+    print("nats a frame that each stream takes from the observations (KL):")
+    with torch.no_grad():
+        kl = torch.cat([model.elbo(x[None]).kl[0] for _, x in clips["test"]]).mean(0)
+    print("  " + ", ".join(f"{name} {float(kl[span].sum()):.1f}" for name, span in model.streams.items()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
