@@ -137,7 +137,8 @@ def test_scores_plots_and_json(enhance, tmp_path: Path) -> None:
     told = enhance(noisy, "--clean", clean, out="other")
     assert "SI-SDR" in told.out
     (clean / "test/speaker0/file 0 ü.wav").unlink()
-    assert "is not there: the files of --clean have the names of the inputs" in enhance(noisy, "--clean", clean, code=2).err
+    told = enhance(noisy, "--clean", clean, code=2)
+    assert "is not there: the files of --clean have the names of the inputs" in told.err
 
 
 def test_manifest_and_seed(enhance, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_spectra_made_at_once_have_the_bits_of_each_utterance(tree: Tree, name: 
     front_end = FrontEnd(window_length=window, pad_mode=pad_mode)  # type: ignore[arg-type]
     corpus = Corpus.open(tree({"a/long.wav": 30000, "b/middle.wav": 9000, "c/short.wav": 500, "c/tiny.wav": 20}))
     utterances = Utterances(corpus, front_end)
-    x, lengths, names = utterances.waves([2, 0, 3, 1]).power(front_end)
+    x, lengths, names, _ = utterances.waves([2, 0, 3, 1]).power(front_end)
     for row, index in enumerate([2, 0, 3, 1]):
         item = utterances[index]
         assert (names[row], int(lengths[row])) == (item.name, item.length)

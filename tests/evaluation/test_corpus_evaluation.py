@@ -35,7 +35,7 @@ def test_every_file_has_a_row_with_all_that_was_asked_for(corpus: Corpus) -> Non
     assert [row.path for row in found.files] == [utterance.name for utterance in corpus]
     assert [row.speaker for row in found.files][::2] == ["speaker0", "speaker1", "speaker2"]
     expected = ["elbo", "log_likelihood", "kl", "kl_w", "itakura_saito", "hoyer"]
-    expected += ["rmse", "si_sdr", "pesq_raw", "pesq_nb", "pesq_wb", "stoi", "estoi"]
+    expected += ["rmse", "si_sdr", "sdr", "pesq_raw", "pesq_nb", "pesq_wb", "stoi", "estoi"]
     assert list(found.scores) == expected
     for row in found.files:
         assert 0 < row.seconds < 2

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from dynvae.condition import Condition
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import ComplexGaussian, FixedGaussianLikelihood
-from dynvae.models import CVAE, DVAE, ELBO, SRNN, Latents
+from dynvae.models import CVAE, DVAE, ELBO, MDVAE, SRNN, Latents
 from dynvae.recurrence import past
 
 BROKEN: dict[str, Callable[[], DVAE]] = {}
@@ -482,3 +482,23 @@ def forgets_the_condition_in_the_bound() -> DVAE:
             return dataclasses.replace(elbo, kl=0.5 * elbo.kl)
 
     return conditioned(Forgetful)
+
+
+# ---- parts in order ----------------------------------------------------------------------------------------------
+
+
+@breaks("check_parts_are_inferred_in_order")
+def looks_at_later_parts() -> DVAE:
+    class Backwards(MDVAE):
+        """Each part of a latent is inferred from those after it, too."""
+
+        def posterior(self, x, lengths=None, *, latents=None, **options):
+            found = super().posterior(x, lengths, latents=latents, **options)
+            if latents is None:
+                return found
+            law = Independent(Normal(found.z.mean + 0.1 * latents.z.flip(-1), found.z.stddev), 1)
+            return found._replace(z=law)
+
+    model = small("mdvae")
+    model.__class__ = Backwards
+    return model

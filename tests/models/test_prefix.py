@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from model_toys import X_DIM, Z_DIM, small
+from model_toys import X_DIM, small
 from torch import Tensor
 
 from dynvae.errors import ConfigError
@@ -34,7 +34,7 @@ def test_generation_goes_on_from_the_prefix(name: str, feedback: str) -> None:
     kind = "mean" if feedback == "mean" else "sample"
     found = model.generate(prefix, HORIZON, samples=SAMPLES, latents=kind, feedback=feedback, generator=seeded(1))
     assert found.x.shape == found.mean.shape == (3, SAMPLES, HORIZON, X_DIM)
-    assert found.z.shape == (3, SAMPLES, HORIZON, Z_DIM)
+    assert found.z.shape == (3, SAMPLES, HORIZON, model.z_dim)
     assert torch.equal(found.x, found.mean) is (feedback == "mean")
 
     # The laws of whole sequences, along what was drawn, are those that it was drawn from.

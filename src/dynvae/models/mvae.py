@@ -187,10 +187,10 @@ class MVAE(MultimodalDVAE):
             return diagonal_normal(*self._product(means, log_variances, present))
         products, there = [], []
         for subset in self.subsets:
-            own = torch.zeros_like(present)
-            own[..., list(subset)] = True
-            products.append(self._product(means, log_variances, own & present))
-            there.append((present | ~own).all(-1))
+            parts = [here if n in subset else torch.zeros_like(here) for n, here in enumerate(present.unbind(-1))]
+            own = torch.stack(parts, -1)
+            products.append(self._product(means, log_variances, own))
+            there.append(own.sum(-1) == len(subset))
         available = torch.stack(there, -1)
         available = available | ~present.any(-1, keepdim=True)  # without any modality all are the prior
         count = available.sum(-1, keepdim=True).to(means.dtype)

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dynvae.distributions import ComplexGaussian, ComplexGaussianLikelihood
+from dynvae.distributions import ComplexGaussian
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, Latents
 from dynvae.models.states import expand_state
 from dynvae.testtime.esteps.base import Point
 from dynvae.testtime.likelihood import NoisySpeech
 from dynvae.testtime.noise import Sums
-from dynvae.testtime.prior import Decoded, Moves, frozen
+from dynvae.testtime.prior import Decoded, Moves, frozen_prior
 from dynvae.testtime.scene import Scene
 
 _SILENT = 1e-10  # amplitude
@@ -73,12 +73,9 @@ def causal_prior(model: DVAE) -> DVAE:
     """A copy of the model that can follow a stream.
 
     Raises:
-        ConfigError: its decoder sees later frames, it has a latent of the whole sequence, or it is none of speech.
+        ConfigError: its decoder sees later frames, it has a latent of the whole sequence, or it is no prior of speech.
     """
-    name = type(model).__name__
-    if not isinstance(model.observation, ComplexGaussianLikelihood):
-        raise ConfigError(f"a prior of speech gives variances of spectra (likelihood='complex_gaussian'); this {name} "
-                          f"has a {type(model.observation).__name__}")  # fmt: skip
+    name, copied = type(model).__name__, frozen_prior(model)
     if not model.causal:
         raise ConfigError(
             f"this {name} cannot follow a stream: the likelihood of a frame sees latents of later ones "
@@ -87,7 +84,7 @@ def causal_prior(model: DVAE) -> DVAE:
     if model.w_dim:
         raise ConfigError(f"this {name} cannot follow a stream: it has a latent of the whole sequence, which is known "
                           "at its end alone; take vae, dkf, srnn, vrnn or rvae-causal")  # fmt: skip
-    return frozen(model)
+    return copied
 
 
 class RecursiveNMF:
@@ -250,7 +247,7 @@ class OnlineEM:
                             torch.maximum(power - 3 * noise, 1e-4 * power)]) / scale  # fmt: skip
         before = [frame.expand(3, -1, -1) for frame in self._heard]
         x = torch.cat([*before, newest], 1)
-        zero = Latents(x.new_zeros(3, x.shape[1], self.model.z_dim))
+        zero = Latents(x.new_zeros(3, x.shape[1], self.model.noise_dim))
         encoded = self.model.posterior(x, noise=zero).latents.z[:, -1]
         return torch.cat([encoded, self.model.step_prior(self._state).mean.view(1, -1)])
 

@@ -130,14 +130,7 @@ class DVAEPrior:
             if option not in get_args(known):
                 raise ConfigError(f"a prior has feedback, start and energy; '{option}' is none of "
                                   f"{', '.join(get_args(known))}")  # fmt: skip
-        if not isinstance(model.observation, ComplexGaussianLikelihood):
-            raise ConfigError(f"a prior of speech gives variances of spectra (likelihood='complex_gaussian'); this "
-                              f"{type(model).__name__} has a {type(model.observation).__name__}")  # fmt: skip
-        law = model.prior_of(standard_normal(model.weight.new_zeros(1, 1, model.z_dim)))
-        if model.discrete or (isinstance(law, PriorLaw) and not law.smooth):
-            raise ConfigError(f"the latents of a {type(model).__name__} are codes, or zero and not zero, and no E-step "
-                              "here can move them; take another model")  # fmt: skip
-        self.model = frozen(model)
+        self.model = frozen_prior(model)
         if start == "condition" and not model.condition_dim:
             raise ConfigError(f"this {type(model).__name__} sees no condition that E-steps could start from")
         self.feedback, self.start, self.energy = feedback, start, energy
@@ -229,6 +222,23 @@ def _diagonal(law: Distribution) -> Normal:
     assert isinstance(law, Independent), "the published density is that of independent dimensions"
     assert isinstance(law.base_dist, Normal)
     return law.base_dist
+
+
+def frozen_prior(model: DVAE) -> DVAE:
+    """A :func:`frozen` copy of a model of speech whose latents E-steps can move.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    name = type(model).__name__
+    if not isinstance(model.observation, ComplexGaussianLikelihood):
+        raise ConfigError(f"a prior of speech gives variances of spectra (likelihood='complex_gaussian'); this {name} "
+                          f"has a {type(model.observation).__name__}")  # fmt: skip
+    law = model.prior_of(standard_normal(model.weight.new_zeros(1, 1, model.z_dim)))
+    if model.discrete or (isinstance(law, PriorLaw) and not law.smooth):
+        raise ConfigError(f"the latents of a {name} are codes, or zero and not zero, and no E-step here can move them; "
+                          "take another model")  # fmt: skip
+    return frozen(model)
 
 
 def frozen(model: DVAE) -> DVAE:
