@@ -56,7 +56,8 @@ def main(folder: str, data: str) -> None:
     for name, items in pairs.items():
         error = torch.cat([made - true for _, made, true in items]).square().mean().sqrt() * GREY
         still = torch.cat([true - mean[who] for who, _, true in items]).square().mean().sqrt() * GREY
-        made, true = (torch.cat([(pair[k] - mean[pair[0]]) @ axes for pair in items]) for k in (1, 2))
+        made = torch.cat([(made - mean[who]) @ axes for who, made, _ in items])
+        true = torch.cat([(true - mean[who]) @ axes for who, _, true in items])
         alike = [float(torch.corrcoef(torch.stack([made[:, i], true[:, i]]))[0, 1]) for i in range(3)]
         print(f"  {name:<16} {error:6.2f} {still:6.2f}  {' '.join(f'{r:.2f}' for r in alike)}")
     print("sound: log-spectral distance in dB")
@@ -65,7 +66,7 @@ def main(folder: str, data: str) -> None:
     speakers = sorted(mean)
     parts = []
     for split in ("train", "test"):
-        ws = torch.cat([analyse(model, x).w for _, x in clips[split]])  # type: ignore[arg-type, misc]
+        ws = torch.cat([analyse(model, x).w for _, x in clips[split]])  # type: ignore[misc]
         parts.append((ws, torch.tensor([speakers.index(who) for who, _ in clips[split]])))
     told = Probe.fit(*parts[0])(parts[1][0])
     for index in parts[1][1].unique().tolist():
