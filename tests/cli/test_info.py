@@ -23,7 +23,8 @@ def test_json_covers_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
     ticked = {tick: {r["name"] for r in records if r[tick]} for tick in ("autoregressive", "true_posterior")}
     transformers = {name for name in PRESETS if name.startswith(("hit", "light"))}
     assert ticked["autoregressive"] == {"storn", "vrnn", "srnn", "sdm-srnn"} | transformers
-    exact = {"vae", "dkf", "srnn", "rvae", "rvae-causal", "sdm-vae", "sdm-srnn", "vsc", "vq-vae", "min-vae"}
+    exact = {"vae", "dkf", "srnn", "rvae", "rvae-causal", "sdm-vae", "sdm-srnn", "vsc", "vq-vae", "min-vae", "mvae",
+             "mmvae", "mopoe"}  # fmt: skip
     assert ticked["true_posterior"] == (exact | {"av-vae", "av-cvae", "av-dkf"}) & PRESETS.keys()
 
 

@@ -270,7 +270,7 @@ def test_two_stages_leave_the_codecs_alone() -> None:
         "audio": build("vq-vae", x_dim=17, z_dim=4, hidden=4, residual_hidden=3),
         "video": build("vq-vae", x_dim=64, z_dim=3, image=(1, 8, 8), hidden=4, residual_hidden=3),
     }
-    model = small("mdvae", x_dim=[8, 3], likelihood="fixed_gaussian")
+    model = small("mdvae", x_dim=[8, 3], likelihood="fixed_gaussian", input_transform="raw")
     both = TwoStages(model, codecs)  # type: ignore[arg-type]
     x = both.modalities.hidden(torch.rand(2, 4, 81), "video", torch.tensor([[0, 1, 0, 0]] * 2).bool())
     features = both.encode(x)

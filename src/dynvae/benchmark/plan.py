@@ -54,11 +54,14 @@ def _title(preset: str) -> str:
     return f"{title}-{variant}" if variant else title
 
 
+_SEES_MORE = ("av-cvae", "av-dkf", "min-vae", "mvae", "mdvae")  # than sound
+
 ROWS: dict[str, Row] = {
-    **{name: Row(name, _title(name), name) for name in PRESETS},
+    **{name: Row(name, _title(name), name) for name, (kind, _) in PRESETS.items() if kind not in _SEES_MORE},
     "srnn-ss": Row("srnn-ss", "SRNN-SS", "srnn", init="srnn", free_running=1.0),
 }
-"""Every row there is: the presets, and the SRNN that goes on from its trained self with scheduled sampling."""
+"""Every row there is: the presets that learn from sound alone, and the SRNN that goes on from its trained self with
+scheduled sampling."""
 
 _COST = {"vae": 1, "dkf": 5, "storn": 5, "rvae-causal": 7, "srnn": 8, "vrnn": 9, "rvae": 11, "kvae": 12, "dsae": 13}
 _COST |= {name: 120 for name, (kind, _) in PRESETS.items() if kind in ("hit", "light")}
