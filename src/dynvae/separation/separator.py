@@ -75,6 +75,7 @@ class Separator:
         >>> model = VAE(x_dim=33, z_dim=2)
         >>> model.front_end = FrontEnd(window_length=64, hop_length=16)
         >>> mixture = np.random.default_rng(0).normal(size=1000)
+        >>> mixture -= mixture.mean()
         >>> found = Separator([model, model], iterations=3)(mixture, 16000)
         >>> found.waveforms.shape, bool(np.allclose(found.waveforms.sum(0), mixture, atol=1e-4))
         ((2, 1000), True)
