@@ -66,6 +66,10 @@ class NoisySpeech:
     def _rows(self, speech: Tensor) -> Tensor:
         return speech.unflatten(0, (self.scene.batch, -1))
 
+    def _share(self, speech: Tensor) -> Tensor:
+        """The part of V that is speech, g σ² / V, ``(batch, samples, time, bins)``."""
+        return (self._rows(speech) * self.gain[:, None, :, None]).div_(self._total(speech))
+
     def log_prob(self, speech: Tensor) -> Tensor:
         """-Σ_f (ln V + |x|²/V), ``(rows, time)``."""
         total = self._total(speech)
@@ -83,7 +87,7 @@ class NoisySpeech:
 
     def sensitivity(self, speech: Tensor) -> Tensor:
         """The root of the Fisher information about ln σ², g σ² / V; zero in the padding."""
-        share = (self._rows(speech) * self.gain[:, None, :, None]).div_(self._total(speech))
+        share = self._share(speech)
         if self.scene.valid is not None:
             share = share.mul_(self.scene.valid.unsqueeze(1))
         return share.flatten(0, 1)
@@ -112,8 +116,7 @@ class NoisySpeech:
 
     def wiener(self, speech: Tensor, weight: Tensor | None = None) -> Tensor:
         """The Wiener gain Σ_r w_r g σ_r² / V_r, ``(batch, time, bins)``."""
-        share = self._rows(speech) * self.gain[:, None, :, None]
-        return _mean(share.div_(self._total(speech)), weight)
+        return _mean(self._share(speech), weight)
 
     def clean_power(self, speech: Tensor, weight: Tensor | None = None) -> Tensor:
         """E|s|² at unit gain, Σ_r w_r (g σ_r⁴ |x|² / V_r² + σ_r² ψ / V_r), ``(batch, time, bins)``."""
