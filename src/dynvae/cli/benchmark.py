@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.benchmark import ROWS, BenchmarkConfig, Stopped, run_benchmark
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser
 from dynvae.errors import ConfigError
 from dynvae.metrics import METRICS
 from dynvae.report import to_markdown
@@ -89,9 +89,7 @@ def _parser() -> Parser:
 
 
 def _config(options: Any) -> BenchmarkConfig:
-    for key in ("data", "out"):
-        if getattr(options, key) is None:
-            raise ConfigError(f"give --{key}; dynvae benchmark --help tells the options")
+    demand(options, "benchmark", "data", "out")
     train = TrainConfig(**options.train.as_dict())
     if options.epochs is not None:
         train = dataclasses.replace(train, epochs=options.epochs)

@@ -10,7 +10,7 @@ from dynvae.audio import FRONT_ENDS
 from dynvae.benchmark.audiovisual import run_audiovisual
 from dynvae.benchmark.audiovisual_config import AV_METRICS, AV_ROWS, AVConfig
 from dynvae.cli.benchmark_enhancement import shown_work, words
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser
 from dynvae.data.lips import LipSettings
 from dynvae.errors import ConfigError
 from dynvae.testtime import PRESETS
@@ -79,9 +79,7 @@ def av_settings_of(options: Any) -> AVConfig:
     Raises:
         ConfigError: one is missing or wrong.
     """
-    for key in ("data", "noise", "out"):
-        if getattr(options, key) is None:
-            raise ConfigError(f"give --{key}; dynvae benchmark audiovisual --help tells the options")
+    demand(options, "benchmark audiovisual", "data", "noise", "out")
     try:
         snrs = tuple(float(word) for word in words(options.snrs))
         seeds = tuple(int(word) for word in words(options.seeds))

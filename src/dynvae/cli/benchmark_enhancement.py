@@ -13,7 +13,7 @@ from dynvae.benchmark.enhancement import run_enhancement
 from dynvae.benchmark.enhancement_config import DEFAULT_METRICS, EnhancementConfig
 from dynvae.benchmark.enhancement_methods import KINDS, Method
 from dynvae.benchmark.enhancement_table import to_markdown
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser
 from dynvae.cli.progress import progress_bar
 from dynvae.errors import ConfigError
 from dynvae.testtime import PRESETS
@@ -96,9 +96,7 @@ def settings_of(options: Any) -> EnhancementConfig:
     Raises:
         ConfigError: one is missing or wrong.
     """
-    for key in ("data", "out"):
-        if getattr(options, key) is None:
-            raise ConfigError(f"give --{key}; dynvae benchmark enhancement --help tells the options")
+    demand(options, "benchmark enhancement", "data", "out")
     try:
         snrs = tuple(float(word) for word in words(options.snrs))
     except ValueError:

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from dynvae.benchmark.separation import SEPARATION_METHODS, SeparationConfig, run_separation
 from dynvae.cli.benchmark_enhancement import shown_work, words
-from dynvae.cli.parsing import Parser, make_parser
-from dynvae.errors import ConfigError
+from dynvae.cli.parsing import Parser, demand, make_parser
 from dynvae.work import Stopped
 
 DESCRIPTION = f"""Mix excerpts of recordings, separate them by several methods, and write a table for each source
@@ -63,9 +62,7 @@ def separation_settings_of(options: Any) -> SeparationConfig:
     Raises:
         ConfigError: one is missing or wrong.
     """
-    for key in ("sources", "models", "out"):
-        if getattr(options, key) is None:
-            raise ConfigError(f"give --{key}; dynvae benchmark separation --help tells the options")
+    demand(options, "benchmark separation", "sources", "models", "out")
     given = {name: getattr(options, name) for name in SeparationConfig.__dataclass_fields__}
     for name in ("sources", "models", "names", "methods", "metrics"):
         given[name] = tuple(words(given[name])) if given[name] else ()

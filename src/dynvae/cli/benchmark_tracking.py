@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from dynvae.benchmark.tracking import CLIP_METHODS, TrackingConfig, run_tracking
-from dynvae.cli.parsing import Parser, make_parser
-from dynvae.errors import ConfigError, require
+from dynvae.cli.parsing import Parser, demand, make_parser
+from dynvae.errors import require
 from dynvae.tracking import Tracker
 from dynvae.training.machine import flush_denormals
 
@@ -28,9 +28,7 @@ def run(arguments: list[str]) -> int:
         DynvaeError: the data, a model or a setting cannot be used.
     """
     settings = make_tracking_parser().parse_args(arguments)
-    for key in ("data", "out"):
-        if getattr(settings, key) is None:
-            raise ConfigError(f"give --{key}; dynvae benchmark tracking --help tells the options")
+    demand(settings, "benchmark tracking", "data", "out")
     require("scipy.optimize", "tracking")
     flush_denormals()
     torch.set_num_threads(1)

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.baselines import MaskNetwork
-from dynvae.cli.parsing import Parser, make_parser
-from dynvae.errors import ConfigError
+from dynvae.cli.parsing import Parser, demand, make_parser
 from dynvae.training import TrainConfig
 from dynvae.training.machine import flush_denormals
 from dynvae.training.mask import train_mask
@@ -24,9 +23,7 @@ def run(arguments: list[str]) -> int:
     from dynvae.cli.train import chosen_machine, say_plainly, with_saved_config
 
     settings = make_mask_parser().parse_args(with_saved_config(arguments))
-    for key in ("data", "out"):
-        if getattr(settings, key) is None:
-            raise ConfigError(f"give --{key}; dynvae train mask --help tells the options")
+    demand(settings, "train mask", "data", "out")
     flush_denormals()
     say_plainly()
     outcome = train_mask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Parser", "make_parser"]
+__all__ = ["Parser", "demand", "make_parser"]
 
 import re
 from collections.abc import Iterable
@@ -66,6 +66,17 @@ def make_parser(verb: str, description: str, **options: Any) -> Parser:
         options: for jsonargparse.ArgumentParser.
     """
     return Parser(prog=f"dynvae {verb}", description=description, allow_abbrev=False, default_env=False, **options)
+
+
+def demand(options: Any, verb: str, *keys: str) -> None:
+    """Options that may stand in a file of settings, and so are not the parser's to require.
+
+    Raises:
+        ConfigError: one of them is not given.
+    """
+    for key in keys:
+        if getattr(options, key) is None:
+            raise ConfigError(f"give --{key}; dynvae {verb} --help tells the options")
 
 
 def _one_line(message: str) -> str:
