@@ -2,6 +2,7 @@
 #
 #   make demo    the benchmark of the whole family on a corpus that is made on the spot; results in demo/
 #   make test    the tests
+#   make docs    the documentation, in build/docs
 #   make check   all that must pass before a change is accepted
 #
 # torch is held to its CPU build by constraints-cpu.txt; with a GPU say e.g. `make CONSTRAINTS=/dev/null test`.
@@ -19,7 +20,7 @@ JOBS ?= 2
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format types doctest readme check clean
+.PHONY: help venv demo test lint format types doctest docs links readme check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -54,6 +55,12 @@ types: $(READY)
 
 doctest: $(READY)
 	$(BIN)/pytest --quiet --doctest-modules src/dynvae $(FLAGS)
+
+docs: $(READY)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -b html docs build/docs $(FLAGS)
+
+links: $(READY)
+	$(BIN)/sphinx-build --quiet -b linkcheck docs build/links $(FLAGS)
 
 readme: $(READY)
 	$(BIN)/python tools/run_readme.py README.md

@@ -1,4 +1,4 @@
-"""Print the models' programs into docs/recursion.md, after the comments that name them; --check only compares."""
+"""Print the models' programs into docs/explanation/recursion.md, after the comments that name them; --check only compares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dynvae.models import build
 from dynvae.models.recursive import RecursiveDVAE
 from dynvae.recurrence.text import describe
 
-PAGE = Path(__file__).parents[1] / "docs" / "recursion.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "recursion.md"
 BLOCK = re.compile(r"(<!-- program: (\S+) (\S+) -->\n```text\n).*?(```)", re.DOTALL)
 
 
