@@ -10,7 +10,7 @@ import torch
 
 from dynvae.audio import write_audio
 from dynvae.cli import main
-from dynvae.models import build
+from dynvae.models import MultimodalDVAE, build
 from dynvae.pretrained import load, save
 from dynvae.video import Lips, TalkingView, read_frames, read_soundtrack, video_info
 
@@ -118,3 +118,32 @@ def test_training_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     model = load(tmp_path / "clips" / "model")
     assert model.front_end == TalkingView(side=8)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_two_stages_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Codecs of sound and lips, a model on their features, and a clip through all three."""
+    rows = ["path,lips,split", "a.wav,a.npz,train", "c.wav,,train", "b.wav,,valid"]
+    manifest = folder / "both.csv"
+    manifest.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    data = ["--data", str(manifest), "--side", "8", "--train.max_steps", "2", "--train.frames", "10"]
+    codec = ["train", "vq-vae", *data, "--model.hidden", "4", "--model.z_dim", "2"]
+    sound, lips = str(tmp_path / "sound"), str(tmp_path / "lips")
+    assert main([*codec, "--modality", "audio", "--model.input_transform", "log", "--out", sound]) == 0
+    assert main([*codec, "--modality", "video", "--model.image", "[1,8,8]", "--out", lips]) == 0
+    assert load(sound).front_end == TalkingView(side=8).audio
+    small = ["--model.z_dim", "2", "--model.w_dim", "2", "--model.x_hidden", "[4]", "--model.w_rnn", "4"]
+    words = ["train", "mdvae", *data, *small, "--out", str(tmp_path / "run"), "--codecs.audio", sound]
+    assert main([*words, "--codecs.video", lips]) == 0
+    model = load(tmp_path / "run")
+    assert isinstance(model, MultimodalDVAE)
+    for name, path in (("audio", sound), ("video", lips)):
+        trained = load(path).state_dict()
+        assert all(torch.equal(value, trained[key]) for key, value in model.codecs[name].state_dict().items())
+    transfer = ["transfer", str(tmp_path / "run"), clip(folder, "a"), clip(folder, "b"), "--swap", "w"]
+    assert main([*transfer, "--hide", "video:0.2-0.4", "--out", str(tmp_path / "swapped")]) == 0
+    assert (tmp_path / "swapped" / "a-w-of-b.mp4").is_file()
+    capsys.readouterr()
+    assert main([*words, "--codecs.video", sound]) == 2
+    assert "is no VQ-VAE of video" in capsys.readouterr().err
+    assert main([*words]) == 2
+    assert "give a codec for each of audio, video" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from dynvae.distributions import draw, kl_per_dimension
 from dynvae.errors import ConfigError
-from dynvae.models import MDVAE, MVAE, Latents, Modalities, build
-from dynvae.models.codecs import TwoStages
+from dynvae.models import MDVAE, MVAE, VQVAE, Latents, Modalities, MultimodalDVAE, build
 from dynvae.models.minvae import MixtureLaw
 from dynvae.models.mvae import product_of_experts
+from dynvae.pretrained import load, save
 from dynvae.testing import check_dvae
 
 MIXED: dict[str, Any] = {"likelihood": ["complex_gaussian", "gaussian"], "input_transform": ["log", "standardise"]}
@@ -265,24 +266,64 @@ def test_bad_settings_are_told(name: str, changes: dict[str, Any], problem: str)
 # ---- two stages ----------------------------------------------------------------------------------------------------
 
 
-def test_two_stages_leave_the_codecs_alone() -> None:
-    codecs = {
-        "audio": build("vq-vae", x_dim=17, z_dim=4, hidden=4, residual_hidden=3),
-        "video": build("vq-vae", x_dim=64, z_dim=3, image=(1, 8, 8), hidden=4, residual_hidden=3),
-    }
-    model = small("mdvae", x_dim=[8, 3], likelihood="fixed_gaussian", input_transform="raw")
-    both = TwoStages(model, codecs)  # type: ignore[arg-type]
-    x = both.modalities.hidden(torch.rand(2, 4, 81), "video", torch.tensor([[0, 1, 0, 0]] * 2).bool())
-    features = both.encode(x)
-    assert torch.equal(both.modalities.present(x), model.modalities.present(features))  # type: ignore[attr-defined]
-    torch.testing.assert_close(features[..., :8], codecs["audio"].encode(x[..., :17]))  # type: ignore[operator]
+CODECS: dict[str, dict[str, Any]] = {
+    "audio": {"x_dim": 17, "z_dim": 4, "hidden": 4, "residual_hidden": 3},
+    "video": {"x_dim": 64, "z_dim": 3, "image": [1, 8, 8], "hidden": 4, "residual_hidden": 3},
+}
+
+
+def in_two_stages(name: str, **changes: Any) -> tuple[MultimodalDVAE, dict[str, VQVAE]]:
+    """A small model on codecs' features, and other codecs of the same sizes, whose weights it has taken."""
+    trained = {key: build("vq-vae", **options) for key, options in CODECS.items()}
+    plain = {"likelihood": "fixed_gaussian", "input_transform": "raw"}
+    codecs = {key: codec.config for key, codec in trained.items()}
+    model = small(name, x_dim=[8, 3], codecs=codecs, **plain, **changes)
+    assert isinstance(model, MultimodalDVAE)
+    model.adopt(trained)  # type: ignore[arg-type]
+    return model, trained  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", ["mdvae", "mopoe"])
+def test_a_model_in_two_stages_leaves_its_codecs_alone(name: str) -> None:
+    model, codecs = in_two_stages(name)
     model.train()
-    model.elbo(features).per_frame.backward()
-    assert all(p.grad is None and not p.requires_grad for codec in codecs.values() for p in codec.parameters())
-    law = both.likelihood(both.posterior(x))
-    assert law.mean.shape == x.shape
-    codes = codecs["audio"].quantise(model.resynthesize(features, latents="mean").mean[..., :8]).values  # type: ignore[operator]
+    frames = model.observed.hidden(torch.rand(2, 4, 81), "video", torch.tensor([[0, 1, 0, 0]] * 2).bool())
+    x = model.encode(frames)
+    assert torch.equal(model.observed.present(frames), model.modalities.present(x))
+    torch.testing.assert_close(x[..., :8], codecs["audio"].encode(frames[..., :17]))
+    model.elbo(x).per_frame.backward()
+    assert not any(codec.training for codec in model.codecs.values())
+    assert all(p.grad is None and not p.requires_grad for p in model.codecs.parameters())
+    assert all(p.grad is not None for p in model.decoders.parameters())
+    made = model.resynthesize(x, latents="mean").mean
+    codes = codecs["audio"].quantise(made[..., :8]).values
     expected = codecs["audio"].likelihood(Latents(codes), codes).mean
-    torch.testing.assert_close(both.resynthesize(x, latents="mean").mean[..., :17], expected)
-    with pytest.raises(ConfigError, match="the codecs make"):
-        TwoStages(model, {"audio": codecs["audio"]})  # type: ignore[arg-type, dict-item]
+    torch.testing.assert_close(model.decode(made)[..., :17], expected)
+
+
+def test_a_model_in_two_stages_keeps_the_contract_and_is_one_folder(tmp_path: Path) -> None:
+    model, _ = in_two_stages("mdvae")
+    check_dvae(model)
+    save(model, tmp_path)
+    again = load(tmp_path)
+    assert isinstance(again, MultimodalDVAE)
+    frames = torch.rand(1, 3, 81)
+    torch.testing.assert_close(again.decode(again.encode(frames)), model.decode(model.encode(frames)))
+    assert not any(p.requires_grad for p in again.codecs.parameters())
+
+
+def test_without_codecs_frames_are_what_is_observed() -> None:
+    model = small("mdvae")
+    assert isinstance(model, MultimodalDVAE)
+    frames = torch.rand(1, 3, 5)
+    assert torch.equal(model.decode(model.encode(frames)), frames)
+    assert model.observed == model.modalities
+
+
+def test_codecs_that_do_not_fit_are_refused() -> None:
+    for wrong in ({"audio": CODECS["audio"]}, {**CODECS, "video": {**CODECS["video"], "z_dim": 2}}):
+        with pytest.raises(ConfigError, match="the codecs make"):
+            small("mdvae", x_dim=[8, 3], codecs=wrong)
+    model, codecs = in_two_stages("mdvae")
+    with pytest.raises(ConfigError, match="not the codecs"):
+        model.adopt({"audio": codecs["audio"]})

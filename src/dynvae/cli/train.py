@@ -22,7 +22,7 @@ from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO, MultimodalDVAE
 from dynvae.training import Machine, TrainConfig, train, train_motion, train_multimodal, train_trajectories
 from dynvae.training.machine import flush_denormals, is_main
-from dynvae.training.multimodal import MADE_UP, TALKING
+from dynvae.training.multimodal import ALONE, FEATURES, MADE_UP, TALKING
 from dynvae.video import TalkingView
 
 DESCRIPTION = """Train a model on a corpus of speech (mvae, mdvae and the like: with lips), recorded motion, or made-up
@@ -62,9 +62,10 @@ def run(arguments: list[str]) -> int:
     if task == TRAJECTORIES:
         drawn = {key: settings[key] for key in ("count", "view", "jitter", "sway")}
         outcome = train_trajectories(settings.name, **common, **drawn)
-    elif task in ("multimodal", TWO_MODALITIES):
+    elif task in ("multimodal", "two stages", TWO_MODALITIES, *ALONE):
+        pairs = {key: settings[key] for key in ("modality", "codecs", "count")}
         view = TalkingView(settings.rate, settings.side)
-        outcome = train_multimodal(settings.name, data=settings.data, view=view, count=settings.count, **common)
+        outcome = train_multimodal(settings.name, data=settings.data, view=view, **pairs, **common)
     elif task == "motion":
         outcome = train_motion(settings.name, data=settings.data, turn=settings.turn, **common)
     else:
@@ -120,6 +121,11 @@ def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
         help="trajectories: seen from one of a track's own boxes, or, as published, in the picture")  # fmt: skip
     add("--rate", type=float, default=25.0, help="sound and lips: pictures, and frames of sound, a second")
     add("--side", type=int, default=32, help="sound and lips: pixels of a picture in a row and in a column")
+    add("--modality", type=Literal[tuple(ALONE)] | None, default=None,
+        help="sound and lips: train any model on this one alone, e.g. a vq-vae as its codec")  # fmt: skip
+    add("--codecs", type=dict[str, str], default={},
+        help="sound and lips: trained VQ-VAEs, --codecs.audio RUN --codecs.video RUN; the model is the second stage, on "
+        "their features: with mdvae, the VQ-MDVAE")  # fmt: skip
     add("--jitter", type=float, default=0.0, help="trajectories: noise on the edges, as a share of the box's size")
     add("--sway", type=float, default=0.0, help="trajectories: the camera's changes of velocity, in widths of the box")
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
@@ -129,8 +135,8 @@ def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
     parser.add_class_arguments(LipSettings, "lips", help="for models that see lips, as av-cvae does")
     if name is not None:
         kind, preset = PRESETS.get(name, (name, {}))
-        parser.add_class_arguments(ZOO.get(kind, AutoregressiveLSTM), "model", skip={"x_dim"})
-        usual = {"speech": {}, "multimodal": TALKING, TWO_MODALITIES: MADE_UP}
+        parser.add_class_arguments(ZOO.get(kind, AutoregressiveLSTM), "model", skip={"x_dim", "codecs"})
+        usual = {"speech": {}, "multimodal": TALKING, "two stages": FEATURES, TWO_MODALITIES: MADE_UP, **ALONE}
         defaults = {**usual.get(task, {"likelihood": "gaussian"}), **preset}
         parser.set_defaults({f"model.{key}": value for key, value in defaults.items()})
     return parser
@@ -206,7 +212,12 @@ def _task(arguments: list[str], config: dict[str, Any], name: str | None = None)
     """What a run is on: as --task says, or by the kind of the model, or the form of the data."""
     task = _value(arguments, "--task", last=True) or config.get("task", "auto")
     data = _value(arguments, "--data", last=True) or config.get("data")
+    modality = _value(arguments, "--modality", last=True) or config.get("modality")
+    if modality in ALONE:
+        return str(modality)
     if name in PRESETS and issubclass(ZOO[PRESETS[name][0]], MultimodalDVAE):
+        if any(word.startswith("--codecs") for word in arguments) or config.get("codecs"):
+            return "two stages"
         return TWO_MODALITIES if data == TWO_MODALITIES else "multimodal"
     if task != "auto":
         return str(task)

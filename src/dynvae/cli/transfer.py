@@ -65,7 +65,7 @@ def run(arguments: list[str]) -> int:
         own, other = latents[index], latents[len(clips) - 1 - index]
         result = decode(model, model.swapped(own, other, swap))
         name = f"{clip.name}-{'+'.join(swap)}-of-{clips[1 - index].name}" if swap else clip.name
-        phase = clip if heard and bool(model.modalities.present(seen[index])[:, 0].all()) else None
+        phase = clip if heard and bool(model.observed.present(seen[index])[:, 0].all()) else None
         rows.append(write_result(out / name, view, result, phase, settings.seed))
         print(out / f"{name}.mp4")
     write_strips(out / "strip.png", rows)

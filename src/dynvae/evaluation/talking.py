@@ -86,18 +86,18 @@ def read_clip(text: str, view: TalkingView) -> Clip:
 def analyse(
     model: MDVAE, frames: Tensor, latents: Literal["mean", "sample"] = "mean", generator: torch.Generator | None = None
 ) -> Latents:
-    """The latents of frames ``(time, x_dim)``: the posterior's mean along its recursion, or a sample."""
-    x = frames.unsqueeze(0).to(model.weight)
+    """The latents of frames ``(time, feature)``: the posterior's mean along its recursion, or a sample."""
     with evaluating(model):
+        x = model.encode(frames.unsqueeze(0).to(model.weight))
         return model.posterior(x, noise=model.noise_of(x, latents, generator)).latents
 
 
 @torch.no_grad()
 def decode(model: MDVAE, latents: Latents) -> Tensor:
-    """What frames these latents make, ``(time, x_dim)``: the likelihood's mean."""
+    """What frames these latents make, ``(time, feature)``: the likelihood's mean, and in two stages its codes'."""
     with evaluating(model):
         nothing = latents.z.new_zeros(*latents.z.shape[:2], model.x_dim)
-        return model.likelihood(latents, nothing).mean[0].float().cpu()
+        return model.decode(model.likelihood(latents, nothing).mean)[0].float().cpu()
 
 
 def hidden(model: MDVAE, frames: Tensor, what: Sequence[str], rate: float) -> Tensor:
@@ -116,7 +116,7 @@ def hidden(model: MDVAE, frames: Tensor, what: Sequence[str], rate: float) -> Te
                 raise ConfigError(f"'{text}': write e.g. video:0.5-1.2, in seconds") from None
             moments = torch.arange(len(frames)) / rate
             where = (moments >= start) & (moments < stop)
-        frames = model.modalities.hidden(frames, name, where)
+        frames = model.observed.hidden(frames, name, where)
     return frames
 
 

@@ -14,7 +14,7 @@ __all__ = ["Modalities", "MultimodalDVAE"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ from dynvae.distributions import (
 )
 from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, InputTransform
+from dynvae.models.values import Latents
+from dynvae.models.vqvae import VQVAE
 from dynvae.nn import time_mask
 
 
@@ -126,13 +128,19 @@ class MultimodalDVAE(DVAE):
         input_transform: of all, or of each.
         hide: probability that training hides a modality of a sequence from the encoder, of those that it has, all but
             one; the decoder has to explain it nevertheless. So is learned to do without.
+        codecs: of a model in two stages, by modality: the arguments of the :class:`~dynvae.models.vqvae.VQVAE` whose
+            encoder makes x of what is observed (:meth:`encode`). With an MDVAE, that is the VQ-MDVAE of Sadok et al.
+            (2024). They are part of the model and its files, and frozen; `adopt` gives them trained weights.
         kwargs: see :class:`~dynvae.models.base.DVAE`.
 
     Raises:
-        ConfigError: there is not one value for each modality, or one is unknown.
+        ConfigError: there is not one value for each modality, or one is unknown; codecs make features of other sizes.
     """
 
     modalities: Modalities
+    """Of x."""
+    observed: Modalities
+    """Of what is observed: the same, or what the codecs take."""
     decoders: nn.ModuleDict
     """That of each modality."""
 
@@ -146,6 +154,7 @@ class MultimodalDVAE(DVAE):
         observation_std: Sequence[float] | float = 1.0,
         input_transform: Sequence[str] | str = "raw",
         hide: float = 0.0,
+        codecs: Mapping[str, Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         sizes = (x_dim,) if isinstance(x_dim, int) else tuple(x_dim)
@@ -155,7 +164,10 @@ class MultimodalDVAE(DVAE):
         if not 0 <= hide < 1:
             raise ConfigError(f"hide is a probability below one, not {hide}")
         usual = ("audio", "video") if len(sizes) == 2 else tuple(f"m{i + 1}" for i in range(len(sizes)))
-        self.modalities = Modalities(tuple(names) or usual, sizes)
+        self.modalities = self.observed = Modalities(tuple(names) or usual, sizes)
+        self.codecs = nn.ModuleDict()
+        if codecs:
+            self._compose({name: VQVAE(**options) for name, options in codecs.items()})
         self.hide = hide
         kinds = _each(likelihood, self.modalities, "likelihood", LIKELIHOODS)
         stds = _each(observation_std, self.modalities, "observation_std")
@@ -167,6 +179,64 @@ class MultimodalDVAE(DVAE):
             self.input_transform = "standardise"
             self.register_buffer("input_mean", torch.zeros(self.x_dim))
             self.register_buffer("input_std", torch.ones(self.x_dim))
+
+    # ---- two stages ----------------------------------------------------------------------------------------------
+
+    def _compose(self, codecs: Mapping[str, VQVAE]) -> None:
+        """Take the codecs in, in the order of the modalities."""
+        wanted = dict(zip(self.modalities.names, self.modalities.sizes, strict=True))
+        made = {name: codec.z_dim for name, codec in codecs.items()}
+        if made != wanted:
+            raise ConfigError(f"x has features of the sizes {wanted}, and the codecs make {made}")
+        self.codecs.update({name: codecs[name] for name in wanted})
+        self.codecs.eval().requires_grad_(False)
+        self.observed = Modalities(tuple(wanted), tuple(codecs[name].x_dim for name in wanted))
+
+    def adopt(self, codecs: Mapping[str, VQVAE]) -> None:
+        """Give the codecs the weights of trained ones.
+
+        Raises:
+            ConfigError: they are not those that the model was made with.
+        """
+        if {name: codec.config for name, codec in codecs.items()} != dict(self.config.get("codecs") or {}):
+            raise ConfigError("these are not the codecs that the model was made with")
+        for name, codec in codecs.items():
+            self.codecs[name].load_state_dict(codec.state_dict())
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; the codecs stay as they are."""
+        super().train(mode)
+        self.codecs.eval()
+        return self
+
+    @torch.no_grad()
+    def encode(self, observed: Tensor) -> Tensor:
+        """What x is of something observed, ``(batch, time, ...)``: the same, or what the codecs' encoders make of it.
+
+        The latter is not quantised yet. A modality that is NaN stays so.
+        """
+        if not self.codecs:
+            return observed
+        present, features, there = self.observed.present(observed), {}, {}
+        for index, (name, part) in enumerate(self.observed.split(observed).items()):
+            there[name] = present[..., index]
+            features[name] = self.codecs[name].encode(part.masked_fill(~there[name].unsqueeze(-1), 0))  # type: ignore[operator]
+        return self.modalities.join(features, there)
+
+    @torch.no_grad()
+    def decode(self, x: Tensor) -> Tensor:
+        """What is observed, given x: the same, or what the codecs make of it, quantised: their likelihoods' means."""
+        if not self.codecs:
+            return x
+        parts = []
+        for name, part in self.modalities.split(x).items():
+            codec = self.codecs[name]
+            assert isinstance(codec, VQVAE)
+            values = codec.quantise(part.to(codec.weight)).values
+            parts.append(codec.likelihood(Latents(values), values).mean)
+        return torch.cat(parts, -1)
+
+    # ---- frames --------------------------------------------------------------------------------------------------
 
     def features(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What the networks see of frames ``(..., x_dim)``: zero where a modality is missing."""

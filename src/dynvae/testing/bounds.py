@@ -23,6 +23,7 @@ from dynvae.testing.cases import (
     gradients,
     kinds,
     ladder,
+    learned,
     observations,
     rounding,
     seeded,
@@ -131,7 +132,7 @@ def check_gradients_reach_parameters(model: DVAE, generator: torch.Generator) ->
     x, lengths = observations(model, 8, 5, generator), ladder(8, 5)
     beside = given(model, 8, 5, seeded(0))
     model.elbo(x, lengths, generator=generator, **beside).per_frame.backward()
-    for name, parameter in model.named_parameters():
+    for name, parameter in learned(model).items():
         ensure(parameter.grad is not None, f"{name} gets no gradient")
         assert parameter.grad is not None
         ensure(parameter.grad.isfinite().all(), f"the gradient of {name} is not finite")
@@ -143,7 +144,7 @@ def check_gradients_are_right(model: DVAE, generator: torch.Generator) -> None:
     """The gradients of both bounds, for parameters and observations together, equal finite differences."""
     x, lengths = observations(model, 2, 3, generator).clamp(min=0.1), torch.tensor([3, 2])
     noise, beside = model.draw_noise(2, 3, generator), given(model, 2, 3, seeded(0))
-    inputs = {"the observations": x, **dict(model.named_parameters())}
+    inputs = {"the observations": x, **learned(model)}
 
     def bounds() -> dict[str, Tensor]:
         elbo = model.elbo(x, lengths, noise=noise, **beside).total
@@ -185,7 +186,7 @@ def check_extreme_inputs(model: DVAE, generator: torch.Generator) -> None:
         values = (0.0, 0.5, 1.0)
     else:
         values = (-1e6, 0.0, 1.0, 1e6)
-    parameters = dict(single.named_parameters())
+    parameters = learned(single)
     for value in values:
         x = torch.full((2, 4, model.x_dim), value)
         elbo = single.elbo(x, generator=generator)

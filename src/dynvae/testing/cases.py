@@ -11,6 +11,7 @@ __all__ = [
     "gradients",
     "kinds",
     "ladder",
+    "learned",
     "moments",
     "observations",
     "pick",
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from dynvae.condition import Condition
@@ -161,6 +162,11 @@ def results(model: DVAE, x: Tensor, lengths: Tensor | None, noise: Latents, **gi
     if posterior.w is not None:
         named["q(w | x)"] = moments(posterior.w)
     return named
+
+
+def learned(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters by name, but for those of parts that are frozen."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def gradients(scalar: Tensor, inputs: Iterable[Tensor]) -> tuple[Tensor, ...]:

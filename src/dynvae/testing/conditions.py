@@ -23,6 +23,7 @@ from dynvae.testing.cases import (
     given,
     gradients,
     ladder,
+    learned,
     moments,
     observations,
     pick,
@@ -46,7 +47,7 @@ def check_gaps_are_ignored(model: DVAE, generator: torch.Generator) -> None:
     """Garbage where the condition is absent, even NaN, changes no result and no gradient, and gets none."""
     x, noise = observations(model, 3, 5, generator), model.draw_noise(3, 5, generator)
     features, present = _condition(model, 3, 5, generator)
-    parameters = dict(model.named_parameters())
+    parameters = learned(model)
     expected = results(model, x, None, noise, condition=Condition(features, present))
     bound = model.elbo(x, noise=noise, condition=Condition(features, present)).total.sum()
     slopes = gradients(bound, parameters.values())

@@ -22,6 +22,7 @@ from dynvae.testing.cases import (
     ensure,
     gradients,
     ladder,
+    learned,
     observations,
     results,
     seeded,
@@ -180,7 +181,7 @@ def check_single_precision(model: DVAE, generator: torch.Generator) -> None:
 
 def _results_and_gradients(model: DVAE, x: Tensor, noise: Latents) -> dict[str, Tensor]:
     lengths = ladder(x.shape[0], x.shape[1])
-    parameters = dict(model.named_parameters())
+    parameters = learned(model)
     slopes = gradients(model.elbo(x, lengths, noise=noise).per_frame, parameters.values())
     named = {f"the gradient of {name}": slope for name, slope in zip(parameters, slopes, strict=True)}
     return results(model, x, lengths, noise) | named

@@ -19,6 +19,7 @@ from dynvae.testing.cases import (
     ensure,
     gradients,
     ladder,
+    learned,
     moments,
     observations,
     pick,
@@ -51,7 +52,7 @@ def check_padding_gets_no_gradient(model: DVAE, generator: torch.Generator) -> N
     x, lengths = observations(model, 4, 4, generator), ladder(4, 4)
     noise = model.draw_noise(4, 4, generator)
     valid = time_mask(lengths, 4)
-    parameters = dict(model.named_parameters())
+    parameters = learned(model)
 
     def losses(x: Tensor) -> dict[str, Tensor]:
         posterior = model.posterior(x, lengths, noise=noise)

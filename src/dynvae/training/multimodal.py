@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["train_multimodal"]
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from dynvae.data import Corpus, collate
 from dynvae.data.lips import lips_path, read_lips_of
 from dynvae.data.sequences import SequenceCrops, Sequences
 from dynvae.data.two_modalities import SIZES, TWO_MODALITIES, draw_pairs
-from dynvae.errors import DataError
-from dynvae.models import build
+from dynvae.errors import ConfigError, DataError
+from dynvae.models import VQVAE, Modalities, MultimodalDVAE, build
 from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
 from dynvae.training.loaders import TrainingData
@@ -33,6 +34,12 @@ TALKING: dict[str, Any] = {
     "input_transform": ["log", "raw"],
 }
 """Of a model of sound and lips, unless told otherwise."""
+ALONE: dict[str, dict[str, Any]] = {
+    name: {key: value[index] for key, value in TALKING.items()} for index, name in enumerate(("audio", "video"))
+}
+"""Of a model of one of the two."""
+FEATURES: dict[str, Any] = {"likelihood": "fixed_gaussian", "observation_std": 1.0, "input_transform": "raw"}
+"""Of a model in two stages."""
 MADE_UP: dict[str, Any] = {"likelihood": "fixed_gaussian", "observation_std": 0.15}
 
 
@@ -42,6 +49,8 @@ def train_multimodal(
     data: str | os.PathLike[str] | Corpus,
     out: str | os.PathLike[str],
     view: TalkingView | None = None,
+    modality: str | None = None,
+    codecs: Mapping[str, str] | None = None,
     count: int = 1500,
     model: dict[str, Any] | None = None,
     init: str | None = None,
@@ -50,14 +59,16 @@ def train_multimodal(
     resume: bool = False,
     progress: bool = False,
 ) -> Outcome:
-    """Train a multimodal model of the zoo.
+    """Train a multimodal model of the zoo, or any on one modality.
 
     Args:
-        name: a model or preset of :data:`dynvae.models.PRESETS` that is multimodal.
+        name: a model or preset of :data:`dynvae.models.PRESETS`; one that is multimodal, unless there is a modality.
         data: a corpus of speech with lips (`dynvae.data.lips.lips_path`), which needs the splits train and valid; files
             without lips have a missing modality. Or ``"two-modalities"``: `dynvae.data.two_modalities.draw_pairs`.
         out: the folder of the run.
         view: what a frame of sound and lips is; the model carries it as its ``front_end``.
+        modality: ``"audio"`` or ``"video"``: train on the frames of that alone, as a codec is.
+        codecs: trained VQ-VAEs (folders or hub ids) by modality: the model is the second stage, on their features.
         count: how many made-up pairs; a tenth as many others for the validation.
         model: arguments of the model, but for ``x_dim``.
         init: a trained model (folder or hub id) to start from the weights of; it must have the same sizes.
@@ -70,31 +81,41 @@ def train_multimodal(
         The best validation and where the weights are.
 
     Raises:
-        ConfigError: a setting or name is wrong, or ``out`` is in use or holds another run.
+        ConfigError: a setting or name is wrong, a codec does not fit, or ``out`` is in use or holds another run.
         DataError: the corpus cannot be used, or has no such split.
     """
     config, view = train or TrainConfig(), view or TalkingView()
     made_up = not isinstance(data, Corpus) and os.fspath(data) == TWO_MODALITIES
-    arguments = {**(MADE_UP if made_up else TALKING), **(model or {})}
-    frames: dict[str, list[Tensor]] = {}
-    names: dict[str, list[str]] = {}
-    if made_up:
-        for split, number, seed in (("train", count, 2 * config.seed), ("valid", -(-count // 10), 2 * config.seed + 1)):
-            frames[split] = list(draw_pairs(number, LENGTH, seed=seed).x)
-            names[split] = [str(index) for index in range(number)]
-    else:
-        corpus = Corpus.open(data)
-        for split in ("train", "valid"):
-            part = corpus.split(split)
-            frames[split] = [talking_frames(view, item, corpus) for item in part]
-            names[split] = [item.name for item in part]
+    if made_up and (modality or codecs):
+        raise ConfigError("codecs, and models of one modality, are for sound and lips, not for made-up pairs")
+    trained = _read_codecs(codecs, view) if codecs else {}
+    usual = MADE_UP if made_up else ALONE[modality] if modality else FEATURES if codecs else TALKING
+    arguments: dict[str, Any] = {**usual, **(model or {})}
+    x_dim: Any = tuple(SIZES.values()) if made_up else view.sizes
+    if modality:
+        x_dim = dict(zip(ALONE, view.sizes, strict=True))[modality]
+    if trained:
+        x_dim = tuple(codec.z_dim for codec in trained.values())
+        arguments["codecs"] = {key: codec.config for key, codec in trained.items()}
     with own_randomness():
         torch.manual_seed(config.seed)
-        network = build(name, x_dim=tuple(SIZES.values()) if made_up else view.sizes, **arguments)
+        network = build(name, x_dim=x_dim, **arguments)
+    if isinstance(network, MultimodalDVAE):
+        network.adopt(trained)
     if not made_up:
-        network.front_end = view
+        network.front_end = {None: view, "audio": view.audio, "video": None}[modality]
     if init is not None and not (resume and RunFolder(out).checkpoints.paths()):
         start_from(network, init)
+    frames: dict[str, list[Tensor]] = {}
+    names: dict[str, list[str]] = {}
+    for split, number, seed in (("train", count, 2 * config.seed), ("valid", -(-count // 10), 2 * config.seed + 1)):
+        if made_up:
+            frames[split] = list(draw_pairs(number, LENGTH, seed=seed).x)
+            names[split] = [str(index) for index in range(number)]
+        else:
+            found = _sequences(Corpus.open(data), split, view, modality)
+            frames[split] = [network.encode(x.unsqueeze(0))[0] if trained else x for x in found.values()]  # type: ignore[operator]
+            names[split] = list(found)
     crops = SequenceCrops(frames["train"], names["train"], config.frames, seed=config.seed)
     whole = Sequences(frames["valid"], names["valid"])
     material = TrainingData(crops, whole, whole.lengths, collate)
@@ -106,9 +127,48 @@ def train_multimodal(
         "count": count,
         "side": view.side,
         "rate": view.rate,
-        "model": {key: value for key, value in network.config.items() if key != "x_dim"},
+        "modality": modality,
+        "codecs": dict(codecs or {}),
+        "model": {key: value for key, value in network.config.items() if key not in ("x_dim", "codecs")},
     }
     return fit(network, material, out, config, machine, resume=resume, progress=progress, settings=facts)
+
+
+def _read_codecs(folders: Mapping[str, str], view: TalkingView) -> dict[str, VQVAE]:
+    """The codecs of a model's first stage, in the order of the modalities.
+
+    Raises:
+        ConfigError: there is not one for each modality, or one is no VQ-VAE of such frames.
+    """
+    from dynvae.pretrained import load
+
+    if set(folders) != set(ALONE):
+        raise ConfigError(f"give a codec for each of {', '.join(ALONE)}, not for {', '.join(folders)}")
+    codecs: dict[str, VQVAE] = {}
+    for name, size in zip(ALONE, view.sizes, strict=True):
+        codec = load(folders[name])
+        if not isinstance(codec, VQVAE) or codec.x_dim != size or codec.front_end not in (None, view.audio):
+            raise ConfigError(f"{folders[name]} is no VQ-VAE of {name} with {size} features a frame; train one with: "
+                              f"dynvae train vq-vae --modality {name}, and the same rate and side")  # fmt: skip
+        codecs[name] = codec
+    return codecs
+
+
+def _sequences(corpus: Corpus, split: str, view: TalkingView, modality: str | None) -> dict[str, Tensor]:
+    """The frames of a split's utterances, by name; of one modality those that have it.
+
+    Raises:
+        DataError: a file cannot be read, or the modality is nowhere.
+    """
+    part = corpus.split(split)
+    found = {item.name: talking_frames(view, item, corpus) for item in part}
+    if modality:
+        span = Modalities(tuple(ALONE), view.sizes).spans[modality]
+        alone = {name: x[~x[:, span].isnan().all(-1), span] for name, x in found.items()}
+        found = {name: x for name, x in alone.items() if len(x)}
+    if not found:
+        raise DataError(f"{corpus.root}: nothing in the split {split} has {modality}")
+    return found
 
 
 def talking_frames(view: TalkingView, item: Any, corpus: Corpus) -> Tensor:
