@@ -48,6 +48,7 @@ def test_a_codebook_learns_clusters_and_revives_its_dead() -> None:
 
 
 def test_a_codebook_learns_by_gradient() -> None:
+    torch.manual_seed(1)
     book = Codebook(8, 2, learning="gradient")
     optimizer = torch.optim.Adam(book.parameters(), lr=0.05)
     for step in range(100):

@@ -29,7 +29,6 @@ from dynvae.distributions import (
 )
 from dynvae.errors import ConfigError
 from dynvae.models.base import DVAE, InputTransform
-from dynvae.models.values import Latents
 from dynvae.models.vqvae import VQVAE
 from dynvae.nn import time_mask
 
@@ -233,7 +232,7 @@ class MultimodalDVAE(DVAE):
             codec = self.codecs[name]
             assert isinstance(codec, VQVAE)
             values = codec.quantise(part.to(codec.weight)).values
-            parts.append(codec.likelihood(Latents(values), values).mean)
+            parts.append(codec.frame_likelihood(values).mean)
         return torch.cat(parts, -1)
 
     # ---- frames --------------------------------------------------------------------------------------------------

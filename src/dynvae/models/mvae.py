@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["MVAE", "product_of_experts"]
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, ClassVar, Literal, get_args
 
@@ -16,9 +16,10 @@ from torch.distributions import Distribution
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import bound_log_variance, diagonal_normal, standard_normal
 from dynvae.errors import ConfigError
-from dynvae.models.base import Latents, Posterior
+from dynvae.models.framewise import FramewiseDVAE
 from dynvae.models.minvae import MixtureLaw
 from dynvae.models.modalities import MultimodalDVAE
+from dynvae.models.values import Latents, Posterior
 from dynvae.nn import MLP
 
 Experts = Literal["product", "mixture", "mixture-of-products"]
@@ -63,7 +64,7 @@ def product_of_experts(
     return (share * means.masked_fill(~present.unsqueeze(-1), 0)).sum(-2), log_variance
 
 
-class MVAE(MultimodalDVAE):
+class MVAE(MultimodalDVAE, FramewiseDVAE):
     r"""Multimodal VAE: every modality of a frame is made of one latent (Wu and Goodman, 2018).
 
     .. math:: p(x, z) = \prod_t \mathcal N(z_t; 0, I) \prod_m p(x^m_t | z_t), \qquad
@@ -202,29 +203,8 @@ class MVAE(MultimodalDVAE):
         prior = own.all(-1) if self.prior_expert == "full" else self.prior_expert == "always"
         return product_of_experts(means, log_variances, own, prior=prior)
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return standard_normal(latents.z)
+    def frame_prior(self, like: Tensor) -> Distribution:
+        return standard_normal(like)
 
-    def likelihood(
-        self,
-        latents: Latents,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        seen: Mapping[str, Tensor] | None = None,
-    ) -> Distribution:
-        return self._decode(latents.z)
-
-    def _decode(self, z: Tensor) -> Distribution:
+    def frame_likelihood(self, z: Tensor) -> Distribution:
         return self.observation(torch.cat([decoder(z) for decoder in self.decoders.values()], -1))
-
-    def start(self, batch: int, w: Tensor | None = None) -> Tensor:
-        return self.weight.new_zeros(batch, self.z_dim)
-
-    def step_prior(self, state: Tensor) -> Distribution:
-        return standard_normal(state)
-
-    def step_likelihood(self, state: Tensor, z: Tensor) -> tuple[Distribution, Tensor]:
-        return self._decode(z), state
-
-    def advance(self, state: Tensor, z: Tensor, x: Tensor) -> Tensor:
-        return state

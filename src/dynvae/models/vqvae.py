@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["VQVAE"]
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,8 +15,9 @@ from torch.distributions import Distribution
 from dynvae.dependencies import Dependencies
 from dynvae.distributions import PriorLaw
 from dynvae.errors import ConfigError
-from dynvae.models.base import DVAE, Latents, Posterior
+from dynvae.models.framewise import FramewiseDVAE
 from dynvae.models.quantisers import FSQ, Codebook, Quantised, Quantiser, perplexity
+from dynvae.models.values import Latents, Posterior
 from dynvae.nn import ACTIVATIONS, time_mask
 
 
@@ -105,7 +106,7 @@ class Uniform(PriorLaw):
         return (value - self.mean) / self.variance.sqrt()
 
 
-class VQVAE(DVAE):
+class VQVAE(FramewiseDVAE):
     r"""Vector-quantised VAE (van den Oord et al., 2017) on each frame, which is a spectrum or a picture.
 
     Convolutions make ``positions`` vectors of a frame, each of which becomes the nearest of K codes:
@@ -172,8 +173,8 @@ class VQVAE(DVAE):
         super().__init__(x_dim, z_dim, **kwargs)
         if self.degrees is not None or self.dictionary is not None:
             raise ConfigError("the latents of a VQVAE are codes: no other structure")
-        if hidden < 2 or residual_layers < 0 or residual_hidden < 1 or activation not in ACTIVATIONS:
-            raise ConfigError(f"a VQVAE has hidden >= 2, residual_layers >= 0, residual_hidden >= 1 and one of the "
+        if hidden < 2 or not 0 <= residual_layers <= 100 or residual_hidden < 1 or activation not in ACTIVATIONS:
+            raise ConfigError(f"a VQVAE has hidden >= 2, 0 to 100 residual_layers, residual_hidden >= 1 and one of the "
                               f"activations {', '.join(ACTIVATIONS)}")  # fmt: skip
         if image and (len(image) != 3 or math.prod(image) != x_dim or image[1] % 8 or image[2] % 8):
             raise ConfigError(f"image is (channels, height, width), the latter multiples of 8 and their product x_dim "
@@ -267,34 +268,13 @@ class VQVAE(DVAE):
         values, _, penalty = self.quantise(packed.to(torch.promote_types(packed.dtype, torch.float32)))
         return Posterior(Latents(values) if latents is None else latents, Chosen(values), penalty=penalty)
 
-    def prior(self, latents: Latents, x: Tensor, lengths: Tensor | None = None) -> Distribution:
-        return Uniform(self.quantiser, self.positions, latents.z)
+    def frame_prior(self, like: Tensor) -> Distribution:
+        return Uniform(self.quantiser, self.positions, like)
 
-    def likelihood(
-        self,
-        latents: Latents,
-        x: Tensor,
-        lengths: Tensor | None = None,
-        seen: Mapping[str, Tensor] | None = None,
-    ) -> Distribution:
-        return self._decode(latents.z)
-
-    def _decode(self, z: Tensor) -> Distribution:
+    def frame_likelihood(self, z: Tensor) -> Distribution:
         decoded = self.decoder(z.flatten(0, -2).unflatten(1, (self.quantiser.width, *self.grid)))
         size = math.prod(decoded.shape[2:]) if self.image else self.x_dim
         return self.observation(decoded.flatten(2)[..., :size].flatten(1).unflatten(0, z.shape[:-1]))
-
-    def start(self, batch: int, w: Tensor | None = None) -> Tensor:
-        return self.weight.new_zeros(batch, self.z_dim)
-
-    def step_prior(self, state: Tensor) -> Distribution:
-        return Uniform(self.quantiser, self.positions, state)
-
-    def step_likelihood(self, state: Tensor, z: Tensor) -> tuple[Distribution, Tensor]:
-        return self._decode(z), state
-
-    def advance(self, state: Tensor, z: Tensor, x: Tensor) -> Tensor:
-        return state
 
 
 def _flat(vectors: Tensor) -> Tensor:
