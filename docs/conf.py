@@ -27,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "guests",
     "generated",
+    "api_pages",
 ]
 exclude_patterns = ["_ext"]
 templates_path: list[str] = []
@@ -70,6 +71,9 @@ autoclass_content = "class"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
+default_role = "code"
 
 # Links to torch, numpy and Python need the network: DYNVAE_DOCS_ONLINE=1.
 if os.environ.get("DYNVAE_DOCS_ONLINE"):

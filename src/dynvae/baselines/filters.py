@@ -21,7 +21,7 @@ class SpectralSubtraction:
     .. math:: |\hat s|^2 = \max(|x|^2 - \alpha_t \lambda, \; \beta \lambda), \quad
               \alpha_t = 4 - \tfrac{3}{20} \mathrm{SNR}_t
 
-    with the SNR of the frame, Σ_f |x|² / Σ_f λ in dB, between -5 and 20. λ is that of
+    with the SNR of the frame, ``Σ_f |x|² / Σ_f λ`` in dB, between -5 and 20. λ is that of
     :func:`~dynvae.baselines.tracking.track_noise`.
 
     Args:

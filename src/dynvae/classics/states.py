@@ -38,7 +38,7 @@ class StateModel(Generic[Emission]):
     .. math:: p(x, k) = \prod_t p(x_t | k_t)\, p(k_t | k_{t-1}), \quad \text{or} \quad \prod_t p(x_t | k_t)\, \pi_{k_t}.
 
     Everything is exact: :meth:`log_prob` by summing over all states, :meth:`posterior` by the forward-backward
-    algorithm, :meth:`fit` by EM (Dempster et al., 1977; Baum et al., 1970), each of whose iterations ascends.
+    algorithm, ``fit`` by EM (Dempster et al., 1977; Baum et al., 1970), each of whose iterations ascends.
 
     Args:
         emissions: p(x_t | k).

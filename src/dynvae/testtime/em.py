@@ -33,7 +33,7 @@ class Separated:
         noise: ψ, ``(batch, time, bins)``.
         gain: g, ``(batch, time)``.
         objective: at the checked iterations, ``(checks, batch)``: the mean over frames and bins of
-            Σ_r w_r (|x|²/V_r + ln V_r), less is better; for exact E-steps -ln p(x) a frame and bin.
+            ``Σ_r w_r (|x|²/V_r + ln V_r)``, less is better; for exact E-steps -ln p(x) a frame and bin.
         iterations: the numbers of these iterations, counted from one.
         energy: ‖ŝ‖²/‖x‖², ``(batch,)``.
         collapsed: whether the estimate had to be rescued or is suspiciously quiet, ``(batch,)``.

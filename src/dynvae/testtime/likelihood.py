@@ -71,13 +71,13 @@ class NoisySpeech:
         return (self._rows(speech) * self.gain[:, None, :, None]).div_(self._total(speech))
 
     def log_prob(self, speech: Tensor) -> Tensor:
-        """-Σ_f (ln V + |x|²/V), ``(rows, time)``."""
+        """``-Σ_f (ln V + |x|²/V)``, ``(rows, time)``."""
         total = self._total(speech)
         cost = (self.scene.power.unsqueeze(1) / total).add_(total.log_())
         return cost.sum(-1).neg_().flatten(0, 1)
 
     def score(self, speech: Tensor) -> Tensor:
-        """The gradient by ln σ², g σ² / V · (|x|²/V - 1); zero in the padding."""
+        """The gradient by ln σ², ``g σ² / V · (|x|²/V - 1)``; zero in the padding."""
         inverse = self._total(speech).reciprocal_()
         share = inverse * self.scene.power.unsqueeze(1)
         share = share.sub_(1).mul_(inverse).mul_(self._rows(speech)).mul_(self.gain[:, None, :, None])
@@ -93,12 +93,12 @@ class NoisySpeech:
         return share.flatten(0, 1)
 
     def cost(self, speech: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The EM objective: the mean over valid frames and bins of Σ_r w_r (|x|²/V_r + ln V_r), ``(batch,)``."""
+        """The EM objective: the mean over valid frames and bins of ``Σ_r w_r (|x|²/V_r + ln V_r)``, ``(batch,)``."""
         frames = self.scene.total(_mean(-self._rows(self.log_prob(speech)).unsqueeze(-1), weight).squeeze(-1))
         return frames / (self.scene.frames * self.noise.shape[-1])
 
     def noise_sums(self, speech: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """|x|² Σ_r w_r V_r⁻² and Σ_r w_r V_r⁻¹, ``(batch, time, bins)``; zero in the padding."""
+        """``|x|² Σ_r w_r V_r⁻²`` and Σ_r w_r V_r⁻¹, ``(batch, time, bins)``; zero in the padding."""
         inverse = self._total(speech).reciprocal_()
         once = _mean(inverse, weight)
         twice = _mean(inverse.square(), weight) * self.scene.power
@@ -107,7 +107,7 @@ class NoisySpeech:
         return twice, once
 
     def gain_sums(self, speech: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Σ_f |x|² Σ_r w_r σ_r² V_r⁻² and Σ_f Σ_r w_r σ_r² V_r⁻¹, ``(batch, time)``."""
+        """``Σ_f |x|² Σ_r w_r σ_r² V_r⁻²`` and Σ_f Σ_r w_r σ_r² V_r⁻¹, ``(batch, time)``."""
         inverse = self._total(speech).reciprocal_()
         share = self._rows(speech) * inverse
         once = _mean(share, weight).sum(-1)
@@ -119,7 +119,7 @@ class NoisySpeech:
         return _mean(self._share(speech), weight)
 
     def clean_power(self, speech: Tensor, weight: Tensor | None = None) -> Tensor:
-        """E|s|² at unit gain, Σ_r w_r (g σ_r⁴ |x|² / V_r² + σ_r² ψ / V_r), ``(batch, time, bins)``."""
+        """``E|s|²`` at unit gain, ``Σ_r w_r (g σ_r⁴ |x|² / V_r² + σ_r² ψ / V_r)``, ``(batch, time, bins)``."""
         share = self._rows(speech) / self._total(speech)  # σ²/V
         own = share.square() * (self.gain.unsqueeze(-1) * self.scene.power).unsqueeze(1)
         return _mean(own.add_(share.mul_(self.noise.unsqueeze(1))), weight)

@@ -22,7 +22,7 @@ class Scene:
     """The noisy power spectrograms of a batch of recordings.
 
     Attributes:
-        power: |x|², ``(batch, time, bins)``, no less than the floor; what stands in the padding is the floor.
+        power: ``|x|²``, ``(batch, time, bins)``, no less than the floor; what stands in the padding is the floor.
         lengths: valid frames of each recording, ``(batch,)``; None if there is no padding.
         valid: one on valid frames and zero in the padding, ``(batch, time, 1)``; None if there is no padding.
         mean: the mean power of each recording, ``(batch, 1, 1)``.

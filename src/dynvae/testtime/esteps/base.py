@@ -21,13 +21,13 @@ from dynvae.testtime.scene import Draws, Scene
 class Statistics:
     """What the M-step needs, in one of two forms.
 
-    *Marginal*: samples of the speech variance; the noise minimises Σ_r w_r Σ_ft (|x|²/V_r + ln V_r).
-    *Complete data*: the expected power of the noise, E|x - s|², and the estimate's gain; there is no sample then.
+    *Marginal*: samples of the speech variance; the noise minimises ``Σ_r w_r Σ_ft (|x|²/V_r + ln V_r)``.
+    *Complete data*: the expected power of the noise, ``E|x - s|²``, and the estimate's gain; there is no sample then.
 
     Attributes:
         speech: σ_r², ``(batch · samples, time, bins)``, samples of a recording side by side; None in the second form.
         weight: w_r, ``(batch, samples, time)``, of sum one over the samples; None if all are equal.
-        noise_power: E|x - s|², ``(batch, time, bins)``, in the second form.
+        noise_power: ``E|x - s|²``, ``(batch, time, bins)``, in the second form.
         mask: the gain of the estimate, ``(batch, time, bins)``, in the second form.
         gain: g, ``(batch, time)``, where the E-step has chosen it.
         log_evidence: ln p(x) up to a constant, ``(batch,)``, where it is exact.

@@ -52,7 +52,7 @@ class Langevin:
         reach: r: no frame moves further along its gradient than so many standard deviations; None as far as it goes.
         temperature: τ, of the posterior that is sampled. Above one, the chains see more of it, and SI-SDR rises.
         jitter: variance of noise that is added before the first E-step and once more after each.
-        smooth: weight of Σ_t |z_t - z_{t-1}|, which is subtracted from ln p(x, z).
+        smooth: weight of ``Σ_t |z_t - z_{t-1}|``, which is subtracted from ln p(x, z).
         decay: of the running mean square.
         every: sweeps from one estimate of the posterior's variance to the next; old and new are averaged.
         span: over how many frames it is averaged, an odd number.

@@ -24,7 +24,7 @@ class MeanField:
         \nu = \frac{\gamma \psi}{\gamma + \psi}, \qquad \ln q(z) = \ln p(z) - \sum_{ft} \left(
         \frac{|m|^2 + \nu}{\sigma^2} + \ln \sigma^2 \right) + \mathrm{const},
 
-    q(z) by samples. The M-step is the complete-data form, with E|x - s|² = |x - m|² + ν, and there is no gain.
+    q(z) by samples. The M-step is the complete-data form, with ``E|x - s|² = |x - m|² + ν``, and there is no gain.
 
     Args:
         inner: how q(z) is sampled.
