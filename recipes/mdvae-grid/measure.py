@@ -1,4 +1,4 @@
-"""The figures of this recipe: what an MDVAE of sound and lips makes of clips that it has not been trained on.
+"""The figures of this recipe: what an MDVAE, in one stage or two, makes of clips that it has not been trained on.
 
 python recipes/mdvae-grid/measure.py RUN/model speakers.csv@GRID
 """
@@ -10,9 +10,11 @@ import sys
 import torch
 from torch import Tensor
 
+from dynvae.audio import read_audio
 from dynvae.data import Corpus
 from dynvae.evaluation.swaps import Probe
-from dynvae.evaluation.talking import analyse, decode, hidden, talking_view
+from dynvae.evaluation.talking import analyse, decode, hidden, sound_of, talking_view
+from dynvae.metrics import pesq_raw
 from dynvae.models import MDVAE
 from dynvae.pretrained import load
 from dynvae.training.multimodal import talking_frames
@@ -26,28 +28,33 @@ def main(folder: str, data: str) -> None:
     view = talking_view(model)
     assert isinstance(model, MDVAE)
     corpus = Corpus.open(data)
-    clips = {
-        s: [(item.speaker, talking_frames(view, item, corpus)) for item in corpus.split(s)] for s in ("train", "test")
-    }
+    items = {s: list(corpus.split(s)) for s in ("train", "test")}
+    clips = {s: [(item.speaker, talking_frames(view, item, corpus)) for item in items[s]] for s in items}
     lips = {s: [(who, x[:, view.sizes[0] :]) for who, x in part] for s, part in clips.items()}
     mean = {who: torch.cat([x for w, x in lips["train"] if w == who]).mean(0) for who in {w for w, _ in lips["train"]}}
     moves = torch.cat([x - mean[who] for who, x in lips["train"] if who == "s1"])
     axes = torch.pca_lowrank(moves, q=3, center=False, niter=5)[2]
-    pairs: dict[str, list[tuple[str, Tensor, Tensor]]] = {"both": [], "lips from sound": [], "gap": [], "held": []}
-    sound: dict[str, list[Tensor]] = {"both": [], "sound from lips": [], "mean spectrum": []}
+    names = [*(["codecs alone"] if model.codecs else []), "both"]
+    pairs: dict[str, list[tuple[str, Tensor, Tensor]]] = {n: [] for n in (*names, "lips from sound", "gap", "held")}
+    sound: dict[str, list[Tensor]] = {n: [] for n in (*names, "sound from lips", "mean spectrum")}
+    pesq: dict[str, list[float]] = {n: [] for n in names}
     average = torch.cat([view.power(x) for _, x in clips["train"]]).add(1e-10).log().mean(0)
-    for who, x in clips["test"]:
+    for item, (who, x) in zip(items["test"], clips["test"], strict=True):
         truth, power = x[:, view.sizes[0] :], (view.power(x) + 1e-10).log()
-        both = decode(model, analyse(model, x))
-        blind = decode(model, analyse(model, model.modalities.hidden(x, "video")))
-        mute = decode(model, analyse(model, model.modalities.hidden(x, "audio")))
+        whole = {"codecs alone": model.decode(model.encode(x[None]))[0], "both": decode(model, analyse(model, x))}
+        blind = decode(model, analyse(model, model.observed.hidden(x, "video")))
+        mute = decode(model, analyse(model, model.observed.hidden(x, "audio")))
         gap = decode(model, analyse(model, hidden(model, x, [f"video:{GAP[0] / 25}-{GAP[1] / 25}"], view.rate)))
         inside = slice(*GAP)
-        pairs["both"].append((who, both[:, view.sizes[0] :], truth))
+        waveform = torch.from_numpy(read_audio(item.path, view.sample_rate)[0])
+        clean = sound_of(view, x, waveform)  # as the model hears it
+        for name in names:
+            pairs[name].append((who, whole[name][:, view.sizes[0] :], truth))
+            pesq[name].append(pesq_raw(clean, sound_of(view, whole[name], waveform)))
         pairs["lips from sound"].append((who, blind[:, view.sizes[0] :], truth))
         pairs["gap"].append((who, gap[inside, view.sizes[0] :], truth[inside]))
         pairs["held"].append((who, truth[GAP[0] - 1].expand(GAP[1] - GAP[0], -1), truth[inside]))
-        for name, made in (("both", both), ("sound from lips", mute)):
+        for name, made in (*((name, whole[name]) for name in names), ("sound from lips", mute)):
             sound[name].append(((view.power(made) + 1e-10).log() - power).square().mean(-1).sqrt().mean())
         sound["mean spectrum"].append((average - power).square().mean(-1).sqrt().mean())
     print(
@@ -60,9 +67,10 @@ def main(folder: str, data: str) -> None:
         true = torch.cat([(true - mean[who]) @ axes for who, _, true in items])
         alike = [float(torch.corrcoef(torch.stack([made[:, i], true[:, i]]))[0, 1]) for i in range(3)]
         print(f"  {name:<16} {error:6.2f} {still:6.2f}  {' '.join(f'{r:.2f}' for r in alike)}")
-    print("sound: log-spectral distance in dB")
+    print("sound: log-spectral distance in dB; PESQ (raw) with the clip's own phase")
     for name, values in sound.items():
-        print(f"  {name:<16} {float(torch.stack(values).mean()) * 4.343:.2f}")
+        heard = f"  {sum(pesq[name]) / len(pesq[name]):.2f}" if name in pesq else ""
+        print(f"  {name:<16} {float(torch.stack(values).mean()) * 4.343:5.2f}{heard}")
     speakers = sorted(mean)
     parts = []
     for split in ("train", "test"):
@@ -76,7 +84,7 @@ def main(folder: str, data: str) -> None:
         )
     print("nats a frame that each stream takes from the observations (KL):")
     with torch.no_grad():
-        kl = torch.cat([model.elbo(x[None]).kl[0] for _, x in clips["test"]]).mean(0)
+        kl = torch.cat([model.elbo(model.encode(x[None])).kl[0] for _, x in clips["test"]]).mean(0)
     print("  " + ", ".join(f"{name} {float(kl[span].sum()):.1f}" for name, span in model.streams.items()))
 
 

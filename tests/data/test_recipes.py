@@ -81,4 +81,5 @@ def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> No
         if name == "lstm":
             AutoregressiveLSTM(**settings.model.as_dict())
         else:
-            build(name, **settings.model.as_dict())
+            pixels = {"x_dim": settings.side**2} if settings.modality == "video" else {}
+            build(name, **settings.model.as_dict(), **pixels)

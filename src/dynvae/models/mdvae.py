@@ -43,6 +43,8 @@ class MDVAE(MultimodalDVAE, RecursiveDVAE):
     features, and :math:`q(z^m_t | ·)` is :math:`p(z^m_t | z^m_{1:t-1})` where there is no :math:`x^m_t`, which costs
     nothing. Without any modality, so it is with :math:`z^{av}`. Sound makes lips by that (``hide`` trains it).
 
+    With ``codecs`` it is the VQ-MDVAE: x is what the encoders of VQ-VAEs make of each modality, before it is quantised.
+
     The recurrent networks over past latents serve prior and posterior both.
 
     Args:
