@@ -18,7 +18,7 @@ from sound_toys import speech_like
 
 from dynvae.benchmark import ROWS
 from dynvae.cli import main
-from dynvae.cli.benchmark import _config, _parser
+from dynvae.cli.benchmark import _config, verb_parser
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_from_sound_files_to_table_and_page(
     # Once more, with another row instead of the failed one: nothing that is there is done again.
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
     assert main([*words, "--models", "vae,storn"]) == 0
-    assert "2 of them complete" in capsys.readouterr().out
+    assert "2 of them complete" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -103,7 +103,7 @@ def test_a_stopped_benchmark_goes_on(speech: Path, tmp_path: Path, capsys: pytes
         process.wait()
     done = len(log.read_text().splitlines()) - 1
     assert main([*words, "--train.epochs", str(done + 2)]) == 0
-    assert "going on from step" in capsys.readouterr().out
+    assert "going on from step" in capsys.readouterr().err
     assert len(log.read_text().splitlines()) - 1 == done + 2
 
 
@@ -129,7 +129,7 @@ def test_mistakes_are_one_line(words: list[str], text: str, tmp_path: Path, caps
 
 def test_the_settings_of_the_demo_are_understood() -> None:
     recipe = Path(__file__).resolve().parents[2] / "recipes" / "demo" / "config.yaml"
-    config = _config(_parser().parse_args(["--config", str(recipe)]))
+    config = _config(verb_parser().parse_args(["--config", str(recipe)]))
     assert (config.data, config.out) == ("builtin", "demo")
     others = ("hit", "light", "sdm", "vsc", "vq")
     assert set(config.models) == {name for name in ROWS if not name.startswith(others)}

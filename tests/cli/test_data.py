@@ -69,7 +69,7 @@ def test_a_manifest_elsewhere_tells_how_to_use_it(tmp_path: Path, capsys: pytest
 
 def test_make_builtin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("espeakng_loader")
-    monkeypatch.setattr("dynvae.cli.data.make_builtin", partial(make_builtin, sentences=1))
+    monkeypatch.setattr("dynvae.cli.data_make.make_builtin", partial(make_builtin, sentences=1))
     monkeypatch.setenv("DYNVAE_CACHE", str(tmp_path / "cache"))
     assert main(["data", "make", "builtin", "--out", str(tmp_path / "made")]) == 0
     assert str(tmp_path / "made") in capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_make_builtin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["mak"], "there is no 'data mak'"),
+        (["mak"], "there is no verb 'data mak'; did you mean 'data make'?"),
         (["make", "bultin"], "bultin"),
         (["get", "wsj0", "--out", "x"], "'wsj0' cannot be downloaded"),
         (["get"], "required"),

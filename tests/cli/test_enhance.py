@@ -15,7 +15,7 @@ import soundfile
 from sound_toys import saved_model, speech_folder, speech_like
 
 from dynvae.cli import main
-from dynvae.cli.enhance import _way, make_enhance_parser
+from dynvae.cli.enhance import _way, verb_parser
 from dynvae.testtime.presets import PRESETS
 
 TRAINED = ["--prior", "vae-speech"]
@@ -213,7 +213,7 @@ def test_workers_give_the_same(enhance, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_its_options(name: str) -> None:
-    settings = make_enhance_parser(name).parse_args(["x.wav"])
+    settings = verb_parser(["--preset", name]).parse_args(["x.wav"])
     em = PRESETS[name].em
     assert settings.iterations == em.iterations
     assert repr(_way(settings).preset) == repr(PRESETS[name])

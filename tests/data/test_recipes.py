@@ -10,12 +10,10 @@ import yaml
 from dynvae.audio import FRONT_ENDS
 from dynvae.baselines import AutoregressiveLSTM, MaskNetwork
 from dynvae.benchmark.enhancement_methods import KINDS
-from dynvae.cli.benchmark import _config, _parser
-from dynvae.cli.benchmark_audiovisual import av_settings_of, make_audiovisual_parser
-from dynvae.cli.benchmark_enhancement import make_enhancement_parser
-from dynvae.cli.benchmark_separation import make_separation_parser, separation_settings_of
-from dynvae.cli.mask import make_mask_parser
-from dynvae.cli.train import make_train_parser
+from dynvae.cli import VERBS, verb_module
+from dynvae.cli.benchmark import _config
+from dynvae.cli.benchmark_audiovisual import av_settings_of
+from dynvae.cli.benchmark_separation import separation_settings_of
 from dynvae.data.known import DOWNLOADS, KNOWN
 from dynvae.models import build
 from dynvae.testtime import PRESETS as TESTTIME
@@ -53,30 +51,31 @@ def test_settings_are_understood_by_the_command_that_they_name(path: Path) -> No
     assert f"--config {path.relative_to(RECIPES.parent)}" in head
     command, name = head.split("dynvae ")[1].split()[:2]
     config = ["--config", str(path)]
+    subject = f"{command} {name}"
+    parser = verb_module(subject if subject in VERBS else command).verb_parser
     if (command, name) == ("benchmark", "enhancement"):
-        settings = make_enhancement_parser().parse_args(config)
+        settings = parser().parse_args(config)
         kinds = [what if isinstance(what, str) else what["kind"] for what in settings.methods]
         assert set(kinds) <= {*KINDS, *TESTTIME}
     elif (command, name) == ("benchmark", "separation"):
-        separation_settings_of(make_separation_parser().parse_args(config))
+        separation_settings_of(parser().parse_args(config))
     elif (command, name) == ("benchmark", "audiovisual"):
-        plan = av_settings_of(make_audiovisual_parser().parse_args([*config, "--noise", "noise", "--out", "results"]))
+        plan = av_settings_of(parser().parse_args([*config, "--noise", "noise", "--out", "results"]))
         for model in plan.models:
             sees = model not in ("vae", "dkf")
             build(model.removesuffix("-0"), **plan.model, **(plan.view if sees else {}))
     elif (command, name) == ("train", "mask"):
-        settings = make_mask_parser().parse_args(config)
+        settings = parser().parse_args(config)
         TrainConfig(**settings.train.as_dict())
         MaskNetwork(FRONT_ENDS[settings.front_end].bins, **settings.model.as_dict())
     elif command == "benchmark":
-        benchmark = _config(_parser().parse_args(config))
+        benchmark = _config(parser().parse_args(config))
         for row, settings in benchmark.rows.items():
             TrainConfig(**(settings.get("train") or {}))
             build(row.removesuffix("-ss"), **(settings.get("model") or {}))
     else:
-        made_up = "\ndata: trajectories\n" in path.read_text(encoding="utf-8")
-        task = "trajectories" if made_up else "motion" if "mocap" in path.parent.name else "speech"
-        settings = make_train_parser(name, task).parse_args([name, *config])
+        words = [name, *config, *(["--task", "motion"] if "mocap" in path.parent.name else [])]
+        settings = parser(words).parse_args(words)
         TrainConfig(**settings.train.as_dict())
         if name == "lstm":
             AutoregressiveLSTM(**settings.model.as_dict())

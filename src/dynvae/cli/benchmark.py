@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["run", "verb_parser"]
 
 import dataclasses
 import signal
-import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.benchmark import ROWS, BenchmarkConfig, Stopped, run_benchmark
-from dynvae.cli.parsing import Parser, demand, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser, words
+from dynvae.cli.progress import shown_work
+from dynvae.cli.telling import notice, tell
 from dynvae.errors import ConfigError
 from dynvae.metrics import METRICS
 from dynvae.report import to_markdown
@@ -19,53 +21,42 @@ from dynvae.training import TrainConfig
 
 DESCRIPTION = """Train several models, measure each by analysis-resynthesis, and write one table (table.md, table.csv)
 and one page (index.html) with plots and sound. The runs are in runs/ROW-seedN: what is complete is not done again, what
-was stopped goes on. `dynvae benchmark enhancement` compares ways to enhance speech instead,
-`dynvae benchmark audiovisual` models that see lips."""
+was stopped goes on."""
+EXAMPLES = (
+    "dynvae benchmark --models vae,dkf,srnn --data speech --out comparison --epochs 20",
+    "dynvae benchmark --config recipes/demo/config.yaml --out demo",
+)
 
 
 def run(arguments: list[str]) -> int:
     """Do the benchmark, and return 0; 1 if some row has failed, 130 or 143 if a signal has stopped it."""
-    if arguments[:1] == ["enhancement"]:
-        from dynvae.cli.benchmark_enhancement import run as run_enhancement
-
-        return run_enhancement(arguments[1:])
-    if arguments[:1] == ["audiovisual"]:
-        from dynvae.cli.benchmark_audiovisual import run as run_audiovisual
-
-        return run_audiovisual(arguments[1:])
-    if arguments[:1] == ["tracking"]:
-        from dynvae.cli.benchmark_tracking import run as run_tracking
-
-        return run_tracking(arguments[1:])
-    if arguments[:1] == ["separation"]:
-        from dynvae.cli.benchmark_separation import run as run_separation
-
-        return run_separation(arguments[1:])
-    config = _config(_parser().parse_args(arguments))
-    start = time.monotonic()
-
-    def say(line: str) -> None:
-        spent = int(time.monotonic() - start)
-        print(f"{spent // 60:3d}:{spent % 60:02d}  {line}", flush=True)
-
-    try:
-        finished = run_benchmark(config, say)
-    except Stopped as stopped:
-        print(f"stopped by {signal.Signals(stopped.signum).name}; the same command goes on", flush=True)
-        return 128 + stopped.signum
-    print()
-    print(to_markdown(finished.table))
-    for name, reason in finished.failed.items():
-        print(f"failed: {name}: {reason}")
-    print(f"table:  {config.out}/table.md, {config.out}/table.csv")
-    print(f"plots:  {config.out}/plots")
-    print(f"report: {finished.page}")
-    print(f"done in {finished.seconds / 60:.1f} minutes", flush=True)
+    settings = verb_parser(arguments).parse_args(arguments)
+    config = _config(settings)
+    with shown_work("benchmark", config.out) as (say, _):
+        try:
+            finished = run_benchmark(config, say)
+        except Stopped as stopped:
+            notice("benchmark", f"stopped by {signal.Signals(stopped.signum).name}; the same command goes on")
+            return 128 + stopped.signum
+    found = {
+        "out": str(config.out), "rows": [dataclasses.asdict(entry) for entry in finished.table],
+        "failed": dict(finished.failed), "report": str(finished.page), "seconds": finished.seconds,
+    }  # fmt: skip
+    lines = [
+        to_markdown(finished.table),
+        *(f"failed: {name}: {reason}" for name, reason in finished.failed.items()),
+        f"table:  {config.out}/table.md, {config.out}/table.csv",
+        f"plots:  {config.out}/plots",
+        f"report: {finished.page}",
+        f"done in {finished.seconds / 60:.1f} minutes",
+    ]
+    tell(found, lines, as_json=settings.json)
     return 1 if finished.failed else 0
 
 
-def _parser() -> Parser:
-    parser = make_parser("benchmark", DESCRIPTION)
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("benchmark", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("--models", type=list[str] | str, default=list(ROWS), help=f"rows of the table: {','.join(ROWS)}")
@@ -96,25 +87,19 @@ def _config(options: Any) -> BenchmarkConfig:
     return BenchmarkConfig(
         data=options.data,
         out=options.out,
-        models=_words(options.models),
-        seeds=tuple(_number(word) for word in _words(options.seeds)),
-        modes=_words(options.modes),  # type: ignore[arg-type]
+        models=tuple(words(options.models)),
+        seeds=tuple(_number(word) for word in words(options.seeds)),
+        modes=tuple(words(options.modes)),
         front_end=options.front_end,
         train=train,
         rows={name: dict(row) for name, row in options.rows.items()},
         files=dict(options.files),
         latents=options.latents,
-        metrics=_words(options.metrics),
+        metrics=tuple(words(options.metrics)),
         examples=options.examples,
         jobs=options.jobs,
         threads=options.threads,
     )
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    """The words of a list, or of a text with commas between them."""
-    words = value.split(",") if isinstance(value, str) else value
-    return tuple(str(word).strip() for word in words)
 
 
 def _number(word: str) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["av_settings_of", "make_audiovisual_parser", "run"]
+__all__ = ["av_settings_of", "run", "verb_parser"]
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.benchmark.audiovisual import run_audiovisual
 from dynvae.benchmark.audiovisual_config import AV_METRICS, AV_ROWS, AVConfig
-from dynvae.cli.benchmark_enhancement import shown_work, words
-from dynvae.cli.parsing import Parser, demand, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser, words
+from dynvae.cli.progress import shown_work
+from dynvae.cli.telling import notice, tell
 from dynvae.data.lips import LipSettings
 from dynvae.errors import ConfigError
 from dynvae.testtime import PRESETS
@@ -21,28 +23,30 @@ from dynvae.work import Stopped
 DESCRIPTION = f"""Train models of sound and lips, enhance noisy speech with each, with the clip's own lips, with a share
 of their frames spoilt, and with another clip's, and write tables, curves and what they say about the use of lips
 (tables.md, findings.md, scores.csv, index.html). What is done is not done again. Rows: {", ".join(AV_ROWS)}."""
+EXAMPLES = ("dynvae benchmark audiovisual --config recipes/grid/benchmark.yaml --out table",)
 
 
 def run(arguments: list[str]) -> int:
     """Do the benchmark, and return 0; 130 or 143 if a signal has stopped it."""
-    config = av_settings_of(make_audiovisual_parser().parse_args(arguments))
-    with shown_work() as (say, report):
+    settings = verb_parser(arguments).parse_args(arguments)
+    config = av_settings_of(settings)
+    with shown_work("benchmark audiovisual", config.out) as (say, report):
         try:
             measured = run_audiovisual(config, say, report)
         except Stopped as stopped:
-            print(f"{stopped}", flush=True)
+            notice("benchmark audiovisual", stopped)
             return 128 + stopped.signum
-    print(measured.tables)
-    print(measured.findings)
-    print(f"tables: {config.out}/tables.md, {config.out}/findings.md, {config.out}/scores.csv")
-    print(f"report: {measured.page}", flush=True)
+    files = [f"{config.out}/{name}" for name in ("tables.md", "findings.md", "scores.csv")]
+    found = {"out": str(config.out), "findings": measured.findings, "files": files, "report": str(measured.page)}
+    lines = [measured.tables, measured.findings, f"tables: {', '.join(files)}", f"report: {measured.page}"]
+    tell(found, lines, as_json=settings.json)
     return 0
 
 
-def make_audiovisual_parser() -> Parser:
-    """The parser of ``dynvae benchmark audiovisual``."""
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
     plan = AVConfig("", "", "")
-    parser = make_parser("benchmark audiovisual", DESCRIPTION)
+    parser = make_parser("benchmark audiovisual", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("--data", type=str, help="a corpus of clean speech with lips: a manifest with the column lips or video, or a "

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["make_enhancement_parser", "run", "settings_of", "shown_work", "words"]
+__all__ = ["run", "settings_of", "verb_parser"]
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from dynvae.benchmark.enhancement import run_enhancement
 from dynvae.benchmark.enhancement_config import DEFAULT_METRICS, EnhancementConfig
 from dynvae.benchmark.enhancement_methods import KINDS, Method
 from dynvae.benchmark.enhancement_table import to_markdown
-from dynvae.cli.parsing import Parser, demand, make_parser
-from dynvae.cli.progress import progress_bar
+from dynvae.cli.parsing import Parser, demand, make_parser, words
+from dynvae.cli.progress import shown_work
+from dynvae.cli.telling import notice, tell
 from dynvae.errors import ConfigError
 from dynvae.testtime import PRESETS
 from dynvae.work import Stopped
@@ -24,48 +24,37 @@ scores and real-time factors (table.md, table.csv, files.csv) and one page (inde
 a benchmark that was stopped goes on. A method is a word such as wiener, mask:RUN, default:rvae-speech or
 ldem:MODEL@CORPUS (the corpus of its training), or in YAML a mapping with kind, source, label, trained_on, supervision
 and settings. There are {", ".join(KINDS)}, and the presets {", ".join(PRESETS)}."""
+EXAMPLES = (
+    "dynvae benchmark enhancement --data pairs --methods noisy,wiener,default:rvae-speech --out table",
+    "dynvae benchmark enhancement --data speech --noise noise --snrs 0,5 --limit 10 --out table",
+)
 
 
 def run(arguments: list[str]) -> int:
     """Do the benchmark, and return 0; 1 if a file could not be enhanced, 130 or 143 if a signal has stopped it."""
-    config = settings_of(make_enhancement_parser().parse_args(arguments))
-    with shown_work() as (say, report):
+    settings = verb_parser(arguments).parse_args(arguments)
+    config = settings_of(settings)
+    with shown_work("benchmark enhancement", config.out) as (say, report):
         try:
             measured = run_enhancement(config, say, report)
         except Stopped as stopped:
-            print(f"{stopped}", flush=True)
+            notice("benchmark enhancement", stopped)
             return 128 + stopped.signum
-    print(to_markdown(measured.rows))
-    for note in measured.notes:
-        print(note)
-    print(f"table:  {config.out}/table.md, {config.out}/table.csv, {config.out}/files.csv")
-    print(f"report: {measured.page}", flush=True)
+    found = {"out": str(config.out), "rows": [dataclasses.asdict(row) for row in measured.rows],
+             "notes": list(measured.notes), "report": str(measured.page)}  # fmt: skip
+    lines = [
+        to_markdown(measured.rows),
+        *measured.notes,
+        f"table:  {config.out}/table.md, {config.out}/table.csv, {config.out}/files.csv",
+        f"report: {measured.page}",
+    ]
+    tell(found, lines, as_json=settings.json)
     return 1 if any(row.failed for row in measured.rows) else 0
 
 
-@contextlib.contextmanager
-def shown_work() -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
-    """Two ways to tell of long work: by lines with the time since its beginning, and by bars with a label each."""
-    start = time.monotonic()
-    with progress_bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def report(label: str, done: int, total: int) -> None:
-            if label not in tasks:
-                tasks[label] = bar.add_task(label, total=total)
-            bar.update(tasks[label], completed=done, visible=done < total)
-
-        def say(line: str) -> None:
-            spent = int(time.monotonic() - start)
-            text = f"{spent // 60:3d}:{spent % 60:02d}  {line}"
-            bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-        yield say, report
-
-
-def make_enhancement_parser() -> Parser:
-    """The parser of ``dynvae benchmark enhancement``."""
-    parser = make_parser("benchmark enhancement", DESCRIPTION)
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("benchmark enhancement", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("--data", type=str, help="pairs: a manifest with the columns clean and noisy, or a folder that holds one, or "
@@ -118,8 +107,3 @@ def settings_of(options: Any) -> EnhancementConfig:
         workers=options.workers,
         overwrite=options.overwrite,
     )
-
-
-def words(value: Any) -> list[Any]:
-    """The items of a list, or of a text with commas between them."""
-    return [word.strip() for word in value.split(",")] if isinstance(value, str) else list(value)

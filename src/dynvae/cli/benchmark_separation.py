@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-__all__ = ["make_separation_parser", "run", "separation_settings_of"]
+__all__ = ["run", "separation_settings_of", "verb_parser"]
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from dynvae.benchmark.separation import SEPARATION_METHODS, SeparationConfig, run_separation
-from dynvae.cli.benchmark_enhancement import shown_work, words
-from dynvae.cli.parsing import Parser, demand, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser, words
+from dynvae.cli.progress import shown_work
+from dynvae.cli.telling import notice, tell
 from dynvae.work import Stopped
 
 DESCRIPTION = f"""Mix excerpts of recordings, separate them by several methods, and write a table for each source
 (table.md, SOURCE.csv), with scores and real-time factors. What is done is not done again: a benchmark that was stopped
 goes on. The methods are {", ".join(SEPARATION_METHODS)}. Sources of one model are scored in the order that fits
 best."""
+EXAMPLES = ("dynvae benchmark separation --sources flute,speech --models models/flute,models/speech --out table",)
 
 
 def run(arguments: list[str]) -> int:
     """Do the benchmark, and return 0; 1 if a mixture could not be separated, 130 or 143 if a signal has stopped it."""
-    config = separation_settings_of(make_separation_parser().parse_args(arguments))
-    with shown_work() as (say, report):
+    settings = verb_parser(arguments).parse_args(arguments)
+    config = separation_settings_of(settings)
+    with shown_work("benchmark separation", config.out) as (say, report):
         try:
             measured = run_separation(config, say, report)
         except Stopped as stopped:
-            print(f"{stopped}", flush=True)
+            notice("benchmark separation", stopped)
             return 128 + stopped.signum
-    print(measured.text)
-    print(f"table:  {config.out}/table.md", flush=True)
+    rows = {source: [dataclasses.asdict(row) for row in table] for source, table in measured.rows.items()}
+    lines = [measured.text, f"table:  {config.out}/table.md"]
+    tell({"out": str(config.out), "rows": rows}, lines, as_json=settings.json)
     return 1 if any(row.failed for rows in measured.rows.values() for row in rows) else 0
 
 
-def make_separation_parser() -> Parser:
-    """The parser of ``dynvae benchmark separation``."""
-    parser = make_parser("benchmark separation", DESCRIPTION)
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("benchmark separation", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("--sources", type=list[str] | str | None, default=None,

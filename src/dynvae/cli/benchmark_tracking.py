@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["make_tracking_parser", "run"]
+__all__ = ["run", "verb_parser"]
 
-import time
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 from dynvae.benchmark.tracking import CLIP_METHODS, TrackingConfig, run_tracking
 from dynvae.cli.parsing import Parser, demand, make_parser
+from dynvae.cli.progress import shown_work
+from dynvae.cli.telling import tell
 from dynvae.errors import require
 from dynvae.tracking import Tracker
 from dynvae.training.machine import flush_denormals
@@ -19,6 +22,7 @@ from dynvae.training.machine import flush_denormals
 DESCRIPTION = f"""Track by several methods and score the tracks: on clips of three people who are there all the time,
 each with the detections that match (the MOT17-3T protocol), and on whole sequences, where people come and go. Tables
 are clips.md, films.md and tracking.json; what is done is not done again. Methods are {", ".join(CLIP_METHODS)}."""
+EXAMPLES = ("dynvae benchmark tracking --data MOT17 --out table",)
 
 
 def run(arguments: list[str]) -> int:
@@ -27,31 +31,28 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: the data, a model or a setting cannot be used.
     """
-    settings = make_tracking_parser().parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     demand(settings, "benchmark tracking", "data", "out")
     require("scipy.optimize", "tracking")
     flush_denormals()
     torch.set_num_threads(1)
-    start = time.monotonic()
-
-    def say(line: str) -> None:
-        spent = int(time.monotonic() - start)
-        print(f"{spent // 60:3d}:{spent % 60:02d}  {line}", flush=True)
-
     values: dict[str, Any] = {
         key: getattr(settings, key) for key in ("data", "out", "model", "lstm", "picture", "films", "most")
     }
     values |= {key: tuple(getattr(settings, key)) for key in ("lengths", "variants")}
-    run_tracking(TrackingConfig(**values, tracker=Tracker(**settings.tracker.as_dict())), say)
-    for name in ("clips.md", "films.md"):
-        print(f"\n{(Path(settings.out) / name).read_text(encoding='utf-8')}")
-    print(f"tables: {settings.out}/clips.md, {settings.out}/films.md, {settings.out}/tracking.json")
+    with shown_work("benchmark tracking", settings.out) as (say, _):
+        run_tracking(TrackingConfig(**values, tracker=Tracker(**settings.tracker.as_dict())), say)
+    out = Path(settings.out)
+    lines = [(out / name).read_text(encoding="utf-8") for name in ("clips.md", "films.md")]
+    lines.append(f"tables: {out}/clips.md, {out}/films.md, {out}/tracking.json")
+    found = json.loads((out / "tracking.json").read_text(encoding="utf-8"))
+    tell({"out": str(out), "tables": found}, lines, as_json=settings.json)
     return 0
 
 
-def make_tracking_parser() -> Parser:
-    """The parser of ``dynvae benchmark tracking``."""
-    parser = make_parser("benchmark tracking", DESCRIPTION)
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("benchmark tracking", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     known = TrackingConfig("", "")
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")

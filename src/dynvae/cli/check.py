@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["run", "verb_parser"]
 
-import json
-import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from dynvae.cli.parsing import make_parser
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.progress import progress_bar
+from dynvae.cli.telling import tell
 from dynvae.data import Corpus, Utterance
 from dynvae.data.corpus import sound_files
 from dynvae.data.scan import NOTES, PROBLEMS, Scan, scan
@@ -26,24 +26,17 @@ Where there are lips or videos with the sound: readable, a face in sight, as lon
 can also be checked alone, a file or a folder of them.
 
 Exit code 0: nothing that must be mended; 1: problems were found; 2: the data set cannot be opened at all."""
+EXAMPLES = ("dynvae check speech", "dynvae check manifest.csv --strict --json > findings.json")
 _SHOWN = 5  # files of each kind
 
 
 def run(arguments: list[str]) -> int:
     """Scan a data set, tell what was found, and return 0 when nothing must be mended, else 1."""
-    parser = make_parser("check", _DESCRIPTION)
-    parser.add_argument("data", type=str, help="folder of sound files or videos, manifest (.csv, .jsonl), a video, or "
-                        "builtin")  # fmt: skip
-    parser.add_argument("--rate", type=int, default=16000, help="sampling rate that the model wants, in Hz")
-    parser.add_argument("--workers", type=int, default=2, help="files examined at once")
-    parser.add_argument("--strict", action="store_true", help="count notes (rate, channels, offset) as problems")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, with every finding")
-    options = parser.parse_args(arguments)
+    options = verb_parser(arguments).parse_args(arguments)
     if options.rate < 1 or options.workers < 1:
         raise ConfigError("--rate and --workers are positive")
     corpus, sounds = _open(options.data)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=options.json or not console.is_terminal) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("checking", total=len(corpus))
         result = Scan(len(corpus), splits=corpus.splits, speakers=len(corpus.speakers))
         if sounds:
@@ -53,11 +46,21 @@ def run(arguments: list[str]) -> int:
             task = progress.add_task("looking", total=len(corpus))
             scan_lips(corpus, result, lambda done, _: progress.update(task, completed=done))
     if options.json:
-        json.dump(result.to_dict(), sys.stdout, indent=2, ensure_ascii=True)
-        print()
+        tell(result.to_dict(), (), as_json=True)
     else:
         _print(result)
     return int(bool(result.findings if options.strict else result.of(PROBLEMS)))
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("check", _DESCRIPTION, EXAMPLES)
+    parser.add_argument("data", type=str, help="folder of sound files or videos, manifest (.csv, .jsonl), a video, or "
+                        "builtin")  # fmt: skip
+    parser.add_argument("--rate", type=int, default=16000, help="sampling rate that the model wants, in Hz")
+    parser.add_argument("--workers", type=int, default=2, help="files examined at once")
+    parser.add_argument("--strict", action="store_true", help="count notes (rate, channels, offset) as problems")
+    return parser
 
 
 def _open(source: str) -> tuple[Corpus, bool]:

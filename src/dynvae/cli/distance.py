@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["run", "verb_parser"]
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dynvae.audio import AUDIO_SUFFIXES
-from dynvae.cli.parsing import make_parser
+from dynvae.cli.parsing import Parser, make_parser
 from dynvae.cli.progress import progress_bar
+from dynvae.cli.telling import tell
 from dynvae.data import Corpus
 from dynvae.errors import ConfigError, DataError
 from dynvae.evaluation import RealSound, clip_features, find_clips
@@ -26,6 +27,10 @@ equal features, seconds, clips and parts alone. The features are those of --extr
 deepspeech2 takes weights that you have, and gives FDSD and KDSD; onnx takes any network from clips (n, samples) to
 (n, d) or (n, frames, d); so does torchscript, but its file is a program that runs with your rights: load none that you
 do not trust."""
+EXAMPLES = (
+    "dynvae distance clips speech --split test",
+    "dynvae distance clips speech --floor other-speech --json",
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -34,24 +39,7 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: sound, features or a setting cannot be used.
     """
-    parser = make_parser("distance", DESCRIPTION)
-    add: Any = parser.add_argument
-    add("generated", type=str, help="folder of sound files, e.g. of dynvae generate")
-    add("reference", type=str, help="real sound: a folder, a manifest (.csv, .jsonl), or 'builtin'")
-    add("--floor", type=str, default=None,
-        help="other real sound; by default half of the reference's files are taken for it")  # fmt: skip
-    add("--split", type=str, default=None, help="part of the reference and the floor, e.g. train; all by default")
-    add("--extractor", type=Literal[tuple(EXTRACTORS)], default="log-mel", help="what the clips are compared by")
-    add("--weights", type=str, default=None, help="file of the extractor's network")
-    add("--rate", type=int, default=None, help="that an onnx or torchscript network takes, in Hz; 16000 by default")
-    add("-n", "--number", type=int, default=None, help="clips on each side; as many as there are by default")
-    add("--seconds", type=float, default=1.6, help="length of a clip")
-    add("--splits", type=int, default=5, help="disjoint parts that each distance is computed on")
-    add("--trim-db", type=float, default=30.0,
-        help="cut quiet ends of real sound before, so many decibels below the loudest frame; 0 keeps them")  # fmt: skip
-    add("--seed", type=int, default=0, help="of the choice of clips")
-    add("--json", action="store_true", help="print the numbers alone, as JSON")
-    settings = parser.parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     if settings.splits < 1 or settings.trim_db < 0:
         raise ConfigError(f"splits ({settings.splits}) must be positive, and trim_db ({settings.trim_db}) not negative")
     features = extractor(settings.extractor, settings.weights, settings.rate)
@@ -87,13 +75,34 @@ def run(arguments: list[str]) -> int:
         )
     found = real.distances(generated, settings.splits)
     names = distance_names(features)
-    if settings.json:
-        given = {"generated": settings.generated, "reference": settings.reference, "floor": settings.floor}
-        told = {**given, "features": features.name, "names": names, "seconds": settings.seconds, **found.to_dict()}
-        print(json.dumps(told, ensure_ascii=False, indent=2))
-    else:
+    if not settings.json:
         _show(found, settings, features.name, names)
+        return 0
+    given = {"generated": settings.generated, "reference": settings.reference, "floor": settings.floor}
+    told = {**given, "features": features.name, "names": names, "seconds": settings.seconds, **found.to_dict()}
+    tell(told, (), as_json=True)
     return 0
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("distance", DESCRIPTION, EXAMPLES)
+    add: Any = parser.add_argument
+    add("generated", type=str, help="folder of sound files, e.g. of dynvae generate")
+    add("reference", type=str, help="real sound: a folder, a manifest (.csv, .jsonl), or 'builtin'")
+    add("--floor", type=str, default=None,
+        help="other real sound; by default half of the reference's files are taken for it")  # fmt: skip
+    add("--split", type=str, default=None, help="part of the reference and the floor, e.g. train; all by default")
+    add("--extractor", type=Literal[tuple(EXTRACTORS)], default="log-mel", help="what the clips are compared by")
+    add("--weights", type=str, default=None, help="file of the extractor's network")
+    add("--rate", type=int, default=None, help="that an onnx or torchscript network takes, in Hz; 16000 by default")
+    add("-n", "--number", type=int, default=None, help="clips on each side; as many as there are by default")
+    add("--seconds", type=float, default=1.6, help="length of a clip")
+    add("--splits", type=int, default=5, help="disjoint parts that each distance is computed on")
+    add("--trim-db", type=float, default=30.0,
+        help="cut quiet ends of real sound before, so many decibels below the loudest frame; 0 keeps them")  # fmt: skip
+    add("--seed", type=int, default=0, help="of the choice of clips")
+    return parser
 
 
 def _folder(given: str) -> list[Path]:

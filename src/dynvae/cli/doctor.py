@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["run", "verb_parser"]
 
-import json
+from collections.abc import Sequence
 
-from dynvae.cli.parsing import make_parser
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.telling import tell
 from dynvae.report.environment import describe, environment
+
+DESCRIPTION = "Versions, processors, devices, and extras of this installation."
+EXAMPLES = ("dynvae doctor", "dynvae doctor --json > machine.json")
 
 
 def run(arguments: list[str]) -> int:
     """Print the facts, and return 0."""
-    parser = make_parser("doctor", "Versions, processors, devices, and extras of this installation.")
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
-    options = parser.parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     facts = environment()
-    if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
-        return 0
     lines = describe(facts)
     width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        print(f"{name:<{width}}  {text}")
+    tell(facts, (f"{name:<{width}}  {text}" for name, text in lines), as_json=settings.json)
     return 0
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    return make_parser("doctor", DESCRIPTION, EXAMPLES)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["make_enhance_parser", "run"]
+__all__ = ["run", "verb_parser"]
 
 import contextlib
 import dataclasses
-import json
 import logging
-import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,11 +16,12 @@ import torch
 
 from dynvae.cli.inputs import beside, kept_suffix, sound_inputs, sound_targets
 from dynvae.cli.parsing import Parser, make_parser
-from dynvae.cli.pipe import copy_out, live, spooled
+from dynvae.cli.pipe import live, piped
 from dynvae.cli.progress import progress_bar
+from dynvae.cli.telling import count, notice, tell, writes
 from dynvae.data import Utterance
 from dynvae.data.lips import LipSettings, lips_path
-from dynvae.errors import AudioError, ConfigError, DataError, require
+from dynvae.errors import ConfigError, DataError, require
 from dynvae.evaluation.enhancing import Enhancing, FileEnhancer, FileJob
 from dynvae.evaluation.run import fingerprint
 from dynvae.metrics import METRICS, summarize
@@ -48,6 +46,14 @@ used keeps no other from being done.
 An input can be a video, of which the sound track is enhanced. A prior that sees lips takes them from --video, or else
 from the input itself if that is a video, or from a file of the same name beside it (.npz, .npy, a video)."""
 
+EXAMPLES = (
+    "dynvae enhance noisy.wav --out enhanced --plots",
+    "dynvae enhance recordings --preset fast --workers 2        # a folder, two files at a time",
+    "dynvae enhance noisy --clean clean --json > scores.json     # and score it",
+    "dynvae enhance - < noisy.wav > enhanced.wav",
+    "arecord -f S16_LE -r 16000 | dynvae enhance - --stream --prior vae-speech | aplay",
+)
+
 
 def run(arguments: list[str]) -> int:
     """Enhance every input; return 0, or 2 if some could not be enhanced.
@@ -55,11 +61,9 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: the prior, an option or the choice of inputs cannot be used.
     """
-    stream = "--stream" in arguments
-    parser = make_enhance_parser(_preset_name(arguments), stream)
-    settings = parser.parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     flush_denormals()
-    if stream:
+    if settings.stream:
         torch.set_num_threads(1)  # a frame is too little work to be shared
     way = _way(settings)
     if way.plots:
@@ -71,25 +75,22 @@ def run(arguments: list[str]) -> int:
     targets = sound_targets(found, Path(settings.out), lambda source: kept_suffix(source, way.float_samples))
     clean = beside(settings.clean, found, "clean")
     items = _items(targets, clean, _lips(settings.video, found, enhancer.sees, way), Path(settings.out))
+    writes("enhance", count(len(items), "file"), settings.out)
     summary = _work(items, enhancer, settings)
     for problem in summary.failed.values():
-        print(f"dynvae enhance: {problem}", file=sys.stderr)
+        notice("enhance", problem)
     report = _report(summary, settings, way)
-    if settings.json:
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        _show(report, summary)
+    for file in report["files"]:
+        for told in file["notices"]:
+            notice("enhance", f"{file['input']}: {told}")
+    tell(report, _lines(report, summary), as_json=settings.json)
     return 2 if summary.failed else 0
 
 
-def make_enhance_parser(method: str, stream: bool = False) -> Parser:
-    """The parser of the verb, with the settings of one preset, or of a stream.
-
-    Args:
-        method: name of the preset.
-        stream: whether it is a stream.
-    """
-    parser = make_parser("enhance", DESCRIPTION)
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb, with the settings of the preset that the arguments name, or of a stream."""
+    method, stream = _preset_name(arguments), "--stream" in arguments
+    parser = make_parser("enhance", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("inputs", type=str, nargs="+", help="sound files, folders, manifests, or -")
     add("--prior", type=str, default=streaming.DEFAULT_PRIOR if stream else DEFAULT_PRIOR,
@@ -110,7 +111,6 @@ def make_enhance_parser(method: str, stream: bool = False) -> Parser:
     add("--metrics", type=str, default="si_sdr,pesq_wb,estoi", help="scores against --clean, with commas between them")
     add("--split", type=str, default=None, help="part of the manifests, e.g. test; all by default")
     add("--plots", action="store_true", help="also draw spectrograms, noise and objective, as PNG")
-    add("--json", action="store_true", help="print the report alone, as JSON")
     add("--float", action="store_true", help="write 32-bit floating-point WAV, which clips nothing")
     add("--seed", type=int, default=0, help="of all random numbers")
     add("--chunk", type=float, default=Chunks().seconds, help="seconds; longer recordings are cut")
@@ -140,7 +140,7 @@ def _options(part: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not dataclasses.is_dataclass(value)}
 
 
-def _preset_name(arguments: list[str]) -> str:
+def _preset_name(arguments: Sequence[str]) -> str:
     """The preset, whose settings are options; an unknown one is refused with the nearest name."""
     name = "default"
     for index, word in enumerate(arguments):
@@ -262,17 +262,14 @@ def _number(value: Any) -> float:
     return value if isinstance(value, float | int) else float("nan")
 
 
-def _show(report: dict[str, Any], summary: Summary) -> None:
-    for file in report["files"]:
-        print(_line(file))
-        for notice in file["notices"]:
-            print(f"dynvae enhance: {file['input']}: {notice}", file=sys.stderr)
-    print(summary.lines()[0])
+def _lines(report: dict[str, Any], summary: Summary) -> Iterator[str]:
+    yield from map(_line, report["files"])
+    yield summary.lines()[0]
     for name, noisy in report["scores"].get("noisy", {}).items():
         after = report["scores"]["enhanced"][name]
         if noisy["mean"] is not None and after["mean"] is not None:
-            print(f"{METRICS[name].label}: {noisy['mean']:.2f} → {after['mean']:.2f} {METRICS[name].unit}".rstrip()
-                  + f", mean of {after['n']}")  # fmt: skip
+            change = f"{METRICS[name].label}: {noisy['mean']:.2f} → {after['mean']:.2f} {METRICS[name].unit}"
+            yield f"{change.rstrip()}, mean of {after['n']}"
 
 
 def _line(file: Mapping[str, Any]) -> str:
@@ -296,14 +293,9 @@ def _pipe(settings: Any, enhancer: FileEnhancer) -> int:
                           "--json, --plots and --clean")  # fmt: skip
     if enhancer.way.online is not None:
         return live(enhancer.stream)
-    with tempfile.TemporaryDirectory(prefix="dynvae-") as folder:
-        source = spooled(Path(folder) / "input.wav")
-        target = Path(folder) / "output.wav"
-        try:
-            found = enhancer.enhance(FileJob(source, target))
-        except AudioError as error:
-            raise AudioError(str(error).replace(str(source), "standard input")) from None
-        for notice in found["notices"]:
-            print(f"dynvae enhance: standard input: {notice}", file=sys.stderr)
-        copy_out(target)
-    return 0
+
+    def work(source: Path, target: Path) -> None:
+        for told in enhancer.enhance(FileJob(source, target))["notices"]:
+            notice("enhance", f"standard input: {told}")
+
+    return piped(work)

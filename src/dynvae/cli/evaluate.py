@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["run", "verb_parser"]
 
-import json
-import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dynvae.cli.parsing import make_parser
-from dynvae.cli.progress import progress_bar
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.progress import progress_of
+from dynvae.cli.telling import notice, tell, writes
 from dynvae.data import Corpus
 from dynvae.evaluation import Evaluation, evaluate
 from dynvae.metrics import METRICS, Summary
@@ -36,6 +37,10 @@ LABELS = {
     "hoyer": "sparsity (Hoyer)",
 }
 MARKS = {True: "↑", False: "↓"}
+EXAMPLES = (
+    "dynvae evaluate srnn-speech --data speech --mode generation",
+    "dynvae evaluate runs/srnn --data speech --split all --limit 50 --json > scores.json",
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -44,7 +49,45 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: the model, the corpus or a setting cannot be used, or no file could be measured.
     """
-    parser = make_parser("evaluate", DESCRIPTION)
+    settings = verb_parser(arguments).parse_args(arguments)
+    flush_denormals()
+    model = load(settings.model, device=settings.device)
+    out = Path(settings.out) if settings.out else _default_folder(settings)
+    if isinstance(model.front_end, Skeleton):
+        from dynvae.cli.motion import evaluate_command
+
+        return evaluate_command(model, settings, out)
+    if model.condition_dim:
+        notice("evaluate", f"{settings.model} sees lips, and is measured without them")
+    corpus = Corpus.open(settings.data)
+    if settings.split != "all":
+        corpus = corpus.split(settings.split)
+    with progress_of("evaluate", partial(writes, "evaluate", "scores.csv and summary.json", out)) as report:
+        found = evaluate(
+            model,
+            corpus,
+            mode=settings.mode,
+            latents=settings.latents,
+            seed=settings.seed,
+            metrics=[name.strip() for name in settings.metrics.split(",") if name.strip()],
+            engine=settings.engine,
+            workers=settings.workers,
+            batch_size=settings.batch_size,
+            limit=settings.limit,
+            out=out,
+            overwrite=settings.overwrite,
+            report=report,
+        )
+    if settings.json:
+        tell({"model": settings.model, "out": str(out), **found.to_dict()}, (), as_json=True)
+    else:
+        _show(found, settings, out, model.autoregressive)
+    return 0
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("evaluate", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("model", type=str, help="a bundled name, a model's or a run's folder, or a name on the hub")
@@ -75,42 +118,7 @@ def run(arguments: list[str]) -> int:
     add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
     add("--out", type=str, default=None, help="folder of the results; evaluation/MODEL/... by default")
     add("--overwrite", action="store_true", help="replace an evaluation with other settings in --out")
-    add("--json", action="store_true", help="print the summary alone, as JSON")
-    settings = parser.parse_args(arguments)
-    flush_denormals()
-    model = load(settings.model, device=settings.device)
-    out = Path(settings.out) if settings.out else _default_folder(settings)
-    if isinstance(model.front_end, Skeleton):
-        from dynvae.cli.motion import evaluate_command
-
-        return evaluate_command(model, settings, out)
-    if model.condition_dim:
-        print(f"dynvae evaluate: {settings.model} sees lips, and is measured without them", file=sys.stderr)
-    corpus = Corpus.open(settings.data)
-    if settings.split != "all":
-        corpus = corpus.split(settings.split)
-    with progress_bar() as bar:
-        task = bar.add_task("evaluate", total=None)
-        found = evaluate(
-            model,
-            corpus,
-            mode=settings.mode,
-            latents=settings.latents,
-            seed=settings.seed,
-            metrics=[name.strip() for name in settings.metrics.split(",") if name.strip()],
-            engine=settings.engine,
-            workers=settings.workers,
-            batch_size=settings.batch_size,
-            limit=settings.limit,
-            out=out,
-            overwrite=settings.overwrite,
-            report=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if settings.json:
-        print(json.dumps({"model": settings.model, "out": str(out), **found.to_dict()}, ensure_ascii=False, indent=2))
-    else:
-        _show(found, settings, out, model.autoregressive)
-    return 0
+    return parser
 
 
 def _default_folder(settings: Any) -> Path:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["describe", "run"]
+__all__ = ["describe", "run", "verb_parser"]
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dynvae.cli.parsing import make_parser, nearest
+from dynvae.cli.parsing import Parser, make_parser, nearest
+from dynvae.cli.telling import notice, tell
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE, PRESETS, build
 from dynvae.models.recursive import RecursiveDVAE, Use
@@ -40,6 +41,11 @@ MARKS = {True: "✓", False: "−"}
 CONVENTION = """Autoregressive: past x is fed back. True posterior: the encoder sees everything that the exact posterior
 depends on. Dynamical z: the prior sees past latents. (The published table leaves the true posterior
 of the static VAE blank, though its encoder has the exact structure.)"""
+EXAMPLES = (
+    "dynvae info                    # the table of the zoo",
+    "dynvae info srnn rvae          # equations, exact posterior, properties",
+    "dynvae info srnn-speech --json # of a saved model also its settings and card",
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -48,24 +54,14 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: there is no such model, or the plot cannot be written.
     """
-    parser = make_parser("info", DESCRIPTION)
-    add: Any = parser.add_argument
-    add("models", nargs="*", type=str, help=f"{', '.join(PRESETS)}; or a bundled name, a model's or a run's folder, "
-        "or a name on the hub; all of the zoo by default")  # fmt: skip
-    add("--json", action="store_true", help="print a list with one object a model")
-    add("--plot", type=str, default=None, help="draw the graphs into this PNG file")
-    settings = parser.parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     if settings.plot is not None and Path(settings.plot).suffix.lower() != ".png":
         raise ConfigError(f"--plot {settings.plot}: graphs are drawn as PNG; give a name that ends in .png")
     names = list(dict.fromkeys(settings.models or PRESETS))
     models = {name: _model(name) for name in names}
     records = [describe(name, model) for name, model in models.items()]
-    if settings.json:
-        print(json.dumps(records, indent=2, ensure_ascii=False))
-    elif settings.models:
-        print("\n\n".join(_page(record, models[record["name"]]) for record in records))
-    else:
-        print(_table(records))
+    pages = (_page(record, models[record["name"]]) for record in records)
+    tell(records, ["\n\n".join(pages) if settings.models else _table(records)], as_json=settings.json)
     if settings.plot is not None:
         from dynvae.report.graphs import dependency_figure
         from dynvae.report.style import save
@@ -75,8 +71,18 @@ def run(arguments: list[str]) -> int:
             save(figure, settings.plot)
         except OSError as error:
             raise ConfigError(f"--plot {settings.plot} cannot be written: {error.strerror or error}") from error
-        print(f"graphs: {settings.plot}", file=sys.stderr)
+        notice("info", f"graphs: {settings.plot}")
     return 0
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("info", DESCRIPTION, EXAMPLES)
+    add: Any = parser.add_argument
+    add("models", nargs="*", type=str, help=f"{', '.join(PRESETS)}; or a bundled name, a model's or a run's folder, "
+        "or a name on the hub; all of the zoo by default")  # fmt: skip
+    add("--plot", type=str, default=None, help="draw the graphs into this PNG file")
+    return parser
 
 
 def describe(name: str, model: DVAE) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["run", "verb_parser"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dynvae.cli.parsing import make_parser
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.telling import tell, writes
 from dynvae.cli.transfer import names_of, write_result
 from dynvae.errors import ConfigError, require
 from dynvae.evaluation.talking import analyse, decode, interpolated, read_clip, talking_view
@@ -19,6 +21,7 @@ from dynvae.video.writing import write_strips
 
 DESCRIPTION = """Go from a clip of sound and lips to another on a straight line between their latents. --out gets an MP4
 and a WAV file of each step, and strip.png with a row of pictures for each. Clips are given as to dynvae transfer."""
+EXAMPLES = ("dynvae interpolate runs/mdvae a.mp4 b.mp4 --what w --steps 7",)
 
 
 def run(arguments: list[str]) -> int:
@@ -27,19 +30,7 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: the model, a clip or an option cannot be used.
     """
-    parser = make_parser("interpolate", DESCRIPTION)
-    add: Any = parser.add_argument
-    add("model", type=str, help="the folder of an MDVAE or of its run, or a name on the hub")
-    add("first", type=str, help="the clip that the way begins at")
-    add("last", type=str, help="the clip that it leads to")
-    add("--what", type=str, default="w",
-        help="the latents that go: any of w (what stays), shared, audio, video, with commas; the others stay the "
-        "first's")  # fmt: skip
-    add("--steps", type=int, default=5, help="clips on the way, both ends included")
-    add("--seed", type=int, default=0, help="of the sound's phase, where the first clip's does not fit")
-    add("--out", type=str, default="interpolated", help="folder of the results")
-    add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
-    settings = parser.parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     require("av", "video")
     what = names_of(settings.what)
     if settings.steps < 2 or not what:
@@ -51,12 +42,31 @@ def run(arguments: list[str]) -> int:
     time = min(len(clip.frames) for clip in clips)
     one, other = (analyse(model, clip.cut(time).frames) for clip in clips)
     phase = clips[0] if clips[0].sound is not None and not {"shared", "audio"} & set(what) else None
-    out, rows = Path(settings.out), []
+    out, rows, steps = Path(settings.out), [], []
+    writes("interpolate", f"MP4 and WAV of {settings.steps} steps, and strip.png,", out)
     for step, weight in enumerate(torch.linspace(0, 1, settings.steps).tolist()):
         frames = decode(model, interpolated(model, one, other, what, weight))
         path = out / f"{step:02d}"
         rows.append(write_result(path, view, frames, phase, settings.seed))
-        print(f"{path}.mp4")
+        steps.append(f"{path}.mp4")
     write_strips(out / "strip.png", rows)
-    print(out / "strip.png")
+    written = {"steps": steps, "strip": str(out / "strip.png")}
+    tell(written, [*steps, written["strip"]], as_json=settings.json)
     return 0
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("interpolate", DESCRIPTION, EXAMPLES)
+    add: Any = parser.add_argument
+    add("model", type=str, help="the folder of an MDVAE or of its run, or a name on the hub")
+    add("first", type=str, help="the clip that the way begins at")
+    add("last", type=str, help="the clip that it leads to")
+    add("--what", type=str, default="w",
+        help="the latents that go: any of w (what stays), shared, audio, video, with commas; the others stay the "
+        "first's")  # fmt: skip
+    add("--steps", type=int, default=5, help="clips on the way, both ends included")
+    add("--seed", type=int, default=0, help="of the sound's phase, where the first clip's does not fit")
+    add("--out", type=str, default="interpolated", help="folder of the results")
+    add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
+    return parser

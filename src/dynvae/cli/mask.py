@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["make_mask_parser", "run"]
+__all__ = ["run", "verb_parser"]
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from dynvae.audio import FRONT_ENDS
@@ -16,13 +17,17 @@ from dynvae.training.mask import train_mask
 
 DESCRIPTION = """Train a mask network, the supervised baseline of speech enhancement, on pairs of clean and noisy files,
 or on clean speech and noise that are mixed on the way. The folder of the run is that of any other training."""
+EXAMPLES = (
+    "dynvae train mask --data speech --noise noise --out runs/mask",
+    "dynvae train mask --out runs/mask --resume",
+)
 
 
 def run(arguments: list[str]) -> int:
     """Train, and return 0; 130 or 143 if a signal has stopped the run, whose state is then saved."""
-    from dynvae.cli.train import chosen_machine, say_plainly, with_saved_config
+    from dynvae.cli.train import chosen_machine, say_plainly, tell_outcome, with_saved_config
 
-    settings = make_mask_parser().parse_args(with_saved_config(arguments))
+    settings = verb_parser(arguments).parse_args(with_saved_config(arguments))
     demand(settings, "train mask", "data", "out")
     flush_denormals()
     say_plainly()
@@ -38,21 +43,15 @@ def run(arguments: list[str]) -> int:
         resume=settings.resume,
         progress=sys.stderr.isatty() and settings.progress,
     )
-    if outcome.signum:
-        print(f"stopped at step {outcome.step}; go on with: dynvae train mask --out {settings.out} --resume",
-              file=sys.stderr)  # fmt: skip
-        return 128 + outcome.signum
-    if outcome.best:
-        print(f"best at epoch {outcome.best['epoch']:g}: validation log-likelihood {outcome.best['elbo']:.3f} "
-              f"nats/frame; weights in {outcome.folder / 'model'}")  # fmt: skip
-    return 0
+    resume = f"dynvae train mask --out {settings.out} --resume"
+    return tell_outcome(outcome, resume, "log-likelihood", as_json=settings.json)
 
 
-def make_mask_parser() -> Parser:
-    """The parser of ``dynvae train mask``."""
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
     from dynvae.cli.train import add_machine
 
-    parser = make_parser("train mask", DESCRIPTION)
+    parser = make_parser("train mask", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("--name", type=Literal["mask"], default="mask", help="as the settings of a run tell it")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["evaluate_command"]
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from dynvae.cli.telling import notice, tell
 from dynvae.data.motion import MotionCorpus
 from dynvae.errors import MissingExtraError
 from dynvae.evaluation.motion import MotionEvaluation, evaluate_motion, futures_of, skeleton_of, windows_of
@@ -60,7 +60,7 @@ def evaluate_command(model: DVAE, settings: Any, out: Path) -> int:
         overwrite=settings.overwrite,
     )
     if settings.json:
-        print(json.dumps({"model": settings.model, "out": str(out), **found.to_dict()}, ensure_ascii=False, indent=2))
+        tell({"model": settings.model, "out": str(out), **found.to_dict()}, (), as_json=True)
     else:
         _show(found, settings, out)
     if settings.pictures and settings.futures and model.causal:
@@ -68,7 +68,7 @@ def evaluate_command(model: DVAE, settings: Any, out: Path) -> int:
             for path in _draw(model, corpus, settings, found, out):
                 print(path, file=sys.stderr if settings.json else sys.stdout)
         except MissingExtraError as error:
-            print(f"dynvae evaluate: no pictures: {error}", file=sys.stderr)
+            notice("evaluate", f"no pictures: {error}")
     return 0
 
 

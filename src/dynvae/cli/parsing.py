@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Parser", "demand", "make_parser"]
+__all__ = ["Parser", "demand", "make_parser", "nearest", "words"]
 
 import re
-from collections.abc import Iterable
+from argparse import Action
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from textwrap import indent
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from dynvae.errors import ConfigError
 
@@ -18,6 +20,36 @@ _UNKNOWN = (
     (re.compile(r"Group '([^']*)' does not accept option '([^']*)'"), "{0}.{1}"),
     (re.compile(r"Option '([^']*)' is not accepted"), "{0}"),
 )
+
+
+class _Help(DefaultHelpFormatter):
+    """Help that leaves examples as they are, and has no list of sixty options before it says what the verb does."""
+
+    def _get_help_string(self, action: Action) -> str:
+        """Without what says nothing: that a text is a str, a choice one of its choices, that nothing is null."""
+        text = super()._get_help_string(action)
+        kind = self._get_type_str(action) or ""
+        if kind.startswith("Literal[") or set(kind.replace("|", " ").split()) <= {"str", "None", "Optional[str]"}:
+            text = re.sub(r"type: %\(type\)s(, )?", "", text)
+        if action.default is None or action.nargs == 0:
+            text = re.sub(r"(, )?default: %\(default\)s", "", text)
+        if not action.option_strings:
+            text = re.sub(r"required(, )?", "", text)  # as the usage tells
+        return text.replace(" ()", "").replace(", )", ")")
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return text
+        return "\n\n".join(super(_Help, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+
+    def add_usage(self, usage: str | None, actions: Iterable[Action], groups: Any, prefix: str | None = None) -> None:
+        """The words that a command must have, and that it may have options."""
+        words = [action for action in actions if not action.option_strings or action.required]
+        super().add_usage(usage, words, [], prefix)
+
+    def _format_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None) -> str:
+        text = super()._format_usage(usage, actions, groups, prefix)
+        return text if usage is not None else text.rstrip("\n") + " [options]\n\n"
 
 
 class Parser(ArgumentParser):
@@ -55,7 +87,9 @@ def nearest(key: str, names: Iterable[str]) -> str | None:
     return last[part[0]] if part else None
 
 
-def make_parser(verb: str, description: str, **options: Any) -> Parser:
+def make_parser(
+    verb: str, description: str, examples: Sequence[str] = (), *, json: bool = True, **options: Any
+) -> Parser:
     """The parser of ``dynvae VERB``.
 
     Abbreviated options are not taken: a new option must not change the meaning of an old command.
@@ -63,9 +97,18 @@ def make_parser(verb: str, description: str, **options: Any) -> Parser:
     Args:
         verb: e.g. ``"train"``.
         description: the first lines of ``--help``.
+        examples: commands that end it, each with a word on what it does after two spaces and a ``#``.
+        json: whether the verb has ``--json``.
         options: for jsonargparse.ArgumentParser.
     """
-    return Parser(prog=f"dynvae {verb}", description=description, allow_abbrev=False, default_env=False, **options)
+    epilog = "examples:\n" + indent("\n".join(examples), "  ") if examples else None
+    parser = Parser(
+        prog=f"dynvae {verb}", description=description, epilog=epilog, formatter_class=_Help, allow_abbrev=False,
+        default_env=False, **options,
+    )  # fmt: skip
+    if json:
+        parser.add_argument("--json", action="store_true", help="print what came out as JSON, and nothing else")
+    return parser
 
 
 def demand(options: Any, verb: str, *keys: str) -> None:
@@ -77,6 +120,12 @@ def demand(options: Any, verb: str, *keys: str) -> None:
     for key in keys:
         if getattr(options, key) is None:
             raise ConfigError(f"give --{key}; dynvae {verb} --help tells the options")
+
+
+def words(value: Any) -> list[Any]:
+    """The items of a list, or of a text with commas between them; none of nothing."""
+    items = value.split(",") if isinstance(value, str) else value or []
+    return [item for item in (one.strip() if isinstance(one, str) else one for one in items) if item != ""]
 
 
 def _one_line(message: str) -> str:

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-__all__ = ["copy_out", "live", "spooled"]
+__all__ = ["copy_out", "live", "opened", "piped"]
 
+import contextlib
 import shutil
 import struct
 import sys
+import tempfile
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynvae.errors import AudioError
+from dynvae.errors import AudioError, DynvaeError
 from dynvae.testtime.streaming import StreamingEnhancer
 
 _UNKNOWN = 0xFFFFFFFF - 44
 _BLOCKS_A_SECOND = 50
 
 
-def spooled(path: Path) -> Path:
-    """Copy all of standard input to a file, whose size the memory does not see."""
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return path
+@contextlib.contextmanager
+def opened(given: str, suffix: str = ".wav") -> Iterator[Path]:
+    """The file that was named; for ``-`` a file that all of standard input is copied to, whose size no memory sees.
+
+    Args:
+        given: a name, or ``-``.
+        suffix: of the copy.
+
+    Raises:
+        DynvaeError: what the work with it raises, which speaks of standard input where it is that.
+    """
+    if given != "-":
+        yield Path(given)
+        return
+    with tempfile.TemporaryDirectory(prefix="dynvae-") as folder:
+        path = Path(folder) / f"input{suffix}"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            yield path
+        except DynvaeError as error:
+            raise type(error)(str(error).replace(str(path), "standard input")) from None
 
 
 def copy_out(path: Path) -> None:
@@ -35,6 +54,22 @@ def copy_out(path: Path) -> None:
     with path.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()
+
+
+def piped(work: Callable[[Path, Path], object]) -> int:
+    """Standard input to standard output by way of files, and 0.
+
+    Args:
+        work: makes the second file of the first.
+
+    Raises:
+        DynvaeError: standard input cannot be used.
+    """
+    with opened("-") as source:
+        target = source.with_name("output.wav")
+        work(source, target)
+        copy_out(target)
+    return 0
 
 
 def live(make: Callable[[int, int], StreamingEnhancer]) -> int:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["make_separate_parser", "run"]
+__all__ = ["run", "verb_parser"]
 
 import contextlib
 import dataclasses
-import json
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dynvae.cli.inputs import beside, kept_suffix, sound_inputs, sound_targets
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, make_parser, words
 from dynvae.cli.progress import progress_bar
+from dynvae.cli.telling import count, notice, tell, writes
 from dynvae.errors import ConfigError
 from dynvae.evaluation.run import fingerprint
 from dynvae.metrics import METRICS, summarize
@@ -34,6 +33,10 @@ file of its input's length, level, rate, channels and format, called INPUT.SOURC
 Below --out the structure of folders is kept. Long recordings pass in chunks. What was stopped goes on with the same
 command. A file that cannot be used keeps no other from being done. Sources of one model come in an order that is left
 to chance."""
+EXAMPLES = (
+    "dynvae separate mixture.wav --models models/flute,models/speech --out apart",
+    "dynvae separate mixtures --models A,B --references true/A,true/B   # and score it",
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -42,7 +45,7 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: a model, an option or the choice of inputs cannot be used.
     """
-    settings = make_separate_parser().parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     flush_denormals()
     way, names = _way(settings), _names(settings)
     separator = FileSeparator(way)
@@ -50,20 +53,24 @@ def run(arguments: list[str]) -> int:
     out = Path(settings.out)
     targets = sound_targets(found, out, lambda source: kept_suffix(source, way.float_samples))
     items = _items(targets, names, _references(settings, found, names), out)
+    writes("separate", f"{len(names)} sources of {count(len(items), 'file')}", out)
     summary = _work(items, separator, settings)
     for problem in summary.failed.values():
-        print(f"dynvae separate: {problem}", file=sys.stderr)
+        notice("separate", problem)
     report = _report(summary, settings, way, names)
-    if settings.json:
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        _show(report, summary)
+    for file in report["files"]:
+        for told in file["notices"]:
+            notice("separate", f"{file['input']}: {told}")
+        for each in file.get("scores", []):
+            if "problem" in each:
+                notice("separate", f"{each['reference']}: {each['problem']}")
+    tell(report, _lines(report, summary), as_json=settings.json)
     return 2 if summary.failed else 0
 
 
-def make_separate_parser() -> Parser:
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
     """The parser of the verb."""
-    parser = make_parser("separate", DESCRIPTION)
+    parser = make_parser("separate", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("inputs", type=str, nargs="+", help="sound files, folders, manifests")
     add("--models", type=list[str] | str, help="one for each source, with commas between them: bundled names, folders "
@@ -83,7 +90,6 @@ def make_separate_parser() -> Parser:
     add("--feedback", type=Literal[get_args(Feedback)], default="auto",
         help="what a model sees of its own past; legacy-uniform as published")  # fmt: skip
     add("--latents", type=Literal["mean", "sample"], default="mean", help="of the encoder; sample as published")
-    add("--json", action="store_true", help="print the report alone, as JSON")
     add("--float", action="store_true", help="write 32-bit floating-point WAV, which clips nothing")
     add("--seed", type=int, default=0, help="of all random numbers")
     add("--chunk", type=float, default=Chunks().seconds, help="seconds; longer recordings are cut")
@@ -96,13 +102,8 @@ def make_separate_parser() -> Parser:
     return parser
 
 
-def _words(value: Any) -> list[str]:
-    parts = value.split(",") if isinstance(value, str) else list(value or [])
-    return [part.strip() for part in parts if part.strip()]
-
-
 def _way(settings: Any) -> Separating:
-    models, metrics = tuple(_words(settings.models)), tuple(_words(settings.metrics))
+    models, metrics = tuple(words(settings.models)), tuple(words(settings.metrics))
     if len(models) < 2:
         raise ConfigError("name a model for each source, at least two: --models A,B")
     unknown = [name for name in metrics if name not in METRICS]
@@ -120,12 +121,12 @@ def _names(settings: Any) -> list[str]:
     Raises:
         ConfigError: there are more or fewer than models, two are alike, or one is no name of a file.
     """
-    models, given = _words(settings.models), _words(settings.names)
+    models, given = words(settings.models), words(settings.names)
     if not given:
         plain = [Path(model).parent.name if Path(model).name == "model" else Path(model).name for model in models]
-        count = {name: plain.count(name) for name in plain}
+        alike = {name: plain.count(name) for name in plain}
         return [
-            name if count[name] == 1 else f"{name}-{plain[: index + 1].count(name)}" for index, name in enumerate(plain)
+            name if alike[name] == 1 else f"{name}-{plain[: index + 1].count(name)}" for index, name in enumerate(plain)
         ]
     if len(given) != len(models) or len(set(given)) != len(given) or any(Path(name).name != name for name in given):
         raise ConfigError(f"--names gives each of the {len(models)} sources a name of its own, fit for a file; not "
@@ -134,7 +135,7 @@ def _names(settings: Any) -> list[str]:
 
 
 def _references(settings: Any, found: list[tuple[Path, Path]], names: Sequence[str]) -> list[Mapping[Path, Path]]:
-    given = _words(settings.references)
+    given = words(settings.references)
     if given and len(given) != len(names):
         raise ConfigError(f"--references names {len(given)} true sources, and there are {len(names)} models")
     return [beside(each, found, "references") for each in given]
@@ -173,7 +174,7 @@ def _work(items: list[Item], separator: FileSeparator, settings: Any) -> Summary
         "models": [f"{name} ({fingerprint(model)})"
                    for name, model in zip(way.models, separator.separator.models, strict=True)],
         "settings": way.settings, "chunks": repr(way.chunks), "seed": way.seed, "float": way.float_samples,
-        "names": _names(settings), "references": _words(settings.references), "metrics": list(way.metrics),
+        "names": _names(settings), "references": words(settings.references), "metrics": list(way.metrics),
     }  # fmt: skip
     logging.getLogger("dynvae.work").setLevel(logging.ERROR)  # what has failed is told at the end
     if settings.overwrite:
@@ -212,21 +213,16 @@ def _number(value: Any) -> float:
     return value if isinstance(value, float | int) else float("nan")
 
 
-def _show(report: dict[str, Any], summary: Summary) -> None:
+def _lines(report: dict[str, Any], summary: Summary) -> Iterator[str]:
     for file in report["files"]:
         shares = ", ".join(
             f"{name} {100 * share:.0f} %" for name, share in zip(report["sources"], file["energy"], strict=True)
         )
-        print(f"{file['name']}: {file['seconds']:.1f} s, real-time factor {file['real_time_factor']:.2f}, {shares}")
-        for notice in file["notices"]:
-            print(f"dynvae separate: {file['input']}: {notice}", file=sys.stderr)
-        for each in file.get("scores", []):
-            if "problem" in each:
-                print(f"dynvae separate: {each['reference']}: {each['problem']}", file=sys.stderr)
-    print(summary.lines()[0])
+        yield f"{file['name']}: {file['seconds']:.1f} s, real-time factor {file['real_time_factor']:.2f}, {shares}"
+    yield summary.lines()[0]
     for source, sides in report["scores"].items():
         for name, before in sides["mixture"].items():
             after = sides["separated"][name]
             if before["mean"] is not None and after["mean"] is not None:
-                print(f"{source}: {METRICS[name].label} {before['mean']:.2f} → {after['mean']:.2f} "
-                      f"{METRICS[name].unit}".rstrip() + f", mean of {after['n']}")  # fmt: skip
+                change = f"{METRICS[name].label} {before['mean']:.2f} → {after['mean']:.2f} {METRICS[name].unit}"
+                yield f"{source}: {change.rstrip()}, mean of {after['n']}"

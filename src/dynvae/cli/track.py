@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["make_track_parser", "run"]
+__all__ = ["run", "verb_parser"]
 
-import json
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from dynvae.cli.parsing import Parser, make_parser
-from dynvae.cli.progress import progress_bar
+from dynvae.cli.pipe import opened
+from dynvae.cli.progress import progress_of
+from dynvae.cli.telling import notice, tell
 from dynvae.errors import ConfigError, require
 from dynvae.pretrained import load
 from dynvae.tracking import Boxes, Scene, Sort, Tracker, TrackingScores, read_boxes, read_truth, score_tracks
-from dynvae.tracking.files import scene_around, write_tracks
+from dynvae.tracking.files import format_tracks, scene_around, write_tracks
 from dynvae.training.machine import flush_denormals
 
 DESCRIPTION = """Follow people through a film by their detected boxes, with a mixture of DVAEs that were trained on
@@ -27,6 +29,11 @@ of the detections or the one above, from --size and --frames, or else from the b
 DEFAULT_MODEL = "srnn-boxes"
 SHOWN = ("mota", "motp", "idf1", "hota", "deta", "assa", "switches", "fragments", "mostly_tracked", "mostly_lost",
          "false_positives", "misses")  # fmt: skip
+EXAMPLES = (
+    "dynvae track MOT17-09/det/det.txt --out tracks.txt --strip tracks.png",
+    "dynvae track det.txt --out tracks.txt --ground-truth gt.txt --json",
+    "dynvae track - --out - < det.txt > tracks.txt",
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -35,52 +42,60 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: a file, the model or a setting cannot be used.
     """
-    parser = make_track_parser()
-    settings = parser.parse_args(arguments)
-    source, out = Path(settings.detections), Path(settings.out)
+    settings = verb_parser(arguments).parse_args(arguments)
+    if settings.out == "-" and settings.json:
+        raise ConfigError("with --out - the tracks are all that is printed; it goes without --json")
+    inputs = {Path(place).resolve() for place in (settings.detections, settings.ground_truth) if place}
     for place in (settings.out, settings.strip, settings.video):
-        if place is not None and Path(place).resolve() in (
-            source.resolve(),
-            Path(settings.ground_truth or "").resolve(),
-        ):
+        if place not in (None, "-") and Path(place).resolve() in inputs:
             raise ConfigError(f"{place} is one of the inputs and would be overwritten; choose another name")
     require("scipy.optimize", "tracking")  # before the work, not after it
     if settings.strip or settings.video:
         require("PIL.Image", "report")
     flush_denormals()
     torch.set_num_threads(1)  # a frame is too little work to be shared
+    with opened(settings.detections, ".txt") as source:
+        return _track(source, settings)
+
+
+def _track(source: Path, settings: Any) -> int:
     detections = read_boxes(source)
     truth = None if settings.ground_truth is None else read_truth(settings.ground_truth)
     scene = _scene(source, detections, truth, settings)
     start = time.process_time()
-    with progress_bar() as bar:
-        task = bar.add_task("track", total=scene.frames)
-        tracks = _tracks(settings, detections, scene, lambda done, total: bar.update(task, completed=done))
+    with progress_of("track") as report_progress:
+        tracks = _tracks(settings, detections, scene, report_progress)
     seconds = time.process_time() - start
-    write_tracks(out, tracks)
+    if settings.out == "-":
+        sys.stdout.write(format_tracks(tracks))
+    else:
+        write_tracks(settings.out, tracks)
     scores = None if truth is None else score_tracks(truth, tracks, frames=scene.frames)
     pictures = _pictures(settings, tracks, scene, detections)
     report = {
-        "detections": str(source), "out": str(out), "method": settings.method,
+        "detections": settings.detections, "out": settings.out, "method": settings.method,
         "model": settings.model if settings.method == "mixdvae" else None, "frames": scene.frames,
         "boxes": len(detections), "tracks": tracks.tracks, "track_boxes": len(tracks), "cpu_seconds": seconds,
         "frames_per_second": scene.frames / seconds if seconds > 0 else None,
         "scores": None if scores is None else scores.to_dict(), "pictures": pictures,
     }  # fmt: skip
-    if settings.json:
-        print(json.dumps(report, ensure_ascii=False, indent=2))
+    if not report["boxes"]:
+        notice("track", "there is not one detection")
+    if settings.out == "-":
+        for line in _lines(report, scores):
+            notice("track", line)
     else:
-        _show(report, scores)
+        tell(report, _lines(report, scores), as_json=settings.json)
     return 0
 
 
-def make_track_parser() -> Parser:
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
     """The parser of the verb."""
-    parser = make_parser("track", DESCRIPTION)
+    parser = make_parser("track", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
-    add("detections", type=str, help="a text file of the MOT challenges, perhaps with .gz")
-    add("--out", type=str, required=True, help="file of the tracks")
+    add("detections", type=str, help="a text file of the MOT challenges, perhaps with .gz, or - for standard input")
+    add("--out", type=str, required=True, help="file of the tracks, or - for standard output")
     add("--model", type=str, default=DEFAULT_MODEL, help="of boxes: a bundled name, a model's or a run's folder")
     add("--method", type=Literal["mixdvae", "sort"], default="mixdvae", help="sort is the baseline, without a model")
     add("--ground-truth", type=str, default=None, help="a gt.txt to score the tracks against")
@@ -88,7 +103,6 @@ def make_track_parser() -> Parser:
     add("--frames", type=int, default=None, help="of the film")
     add("--strip", type=str, default=None, help="also draw some frames side by side, as PNG")
     add("--video", type=str, default=None, help="also draw the film, e.g. as .mp4 or .gif")
-    add("--json", action="store_true", help="print the report alone, as JSON")
     parser.add_class_arguments(Tracker, "tracker")
     parser.add_class_arguments(Sort, "sort")
     return parser
@@ -130,17 +144,14 @@ def _pictures(settings: Any, tracks: Boxes, scene: Scene, detections: Boxes) -> 
     return [place for place in (settings.strip, settings.video) if place is not None]
 
 
-def _show(report: dict[str, Any], scores: TrackingScores | None) -> None:
+def _lines(report: dict[str, Any], scores: TrackingScores | None) -> Iterator[str]:
     speed = report["frames_per_second"]
     rate = "" if speed is None else f", {speed:.0f} a second"
-    print(f"{report['out']}: {report['tracks']} tracks in {report['frames']} frames{rate}")
-    for place in report["pictures"]:
-        print(place)
+    yield f"{report['out']}: {report['tracks']} tracks in {report['frames']} frames{rate}"
+    yield from report["pictures"]
     if scores is not None:
         values = scores.to_dict()
         for name in SHOWN:
             value = values[name]
             text = "–" if value is None else f"{100 * value:.1f} %" if isinstance(value, float) else str(value)
-            print(f"  {name.replace('_', ' '):<16}{text:>9}")
-    if not report["boxes"]:
-        print("dynvae track: there is not one detection", file=sys.stderr)
+            yield f"  {name.replace('_', ' '):<16}{text:>9}"

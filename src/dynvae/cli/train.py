@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["add_machine", "chosen_machine", "make_train_parser", "run", "say_plainly", "with_saved_config"]
+__all__ = ["add_machine", "chosen_machine", "run", "say_plainly", "tell_outcome", "verb_parser", "with_saved_config"]
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +14,15 @@ import yaml
 
 from dynvae.audio import FRONT_ENDS
 from dynvae.baselines import AutoregressiveLSTM
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser
+from dynvae.cli.telling import notice, tell
 from dynvae.data.lips import LipSettings
 from dynvae.data.motion import is_motion
 from dynvae.data.trajectories import TRAJECTORIES
 from dynvae.data.two_modalities import TWO_MODALITIES
 from dynvae.errors import ConfigError
 from dynvae.models import PRESETS, ZOO, MultimodalDVAE
-from dynvae.training import Machine, TrainConfig, train, train_motion, train_multimodal, train_trajectories
+from dynvae.training import Machine, Outcome, TrainConfig, train, train_motion, train_multimodal, train_trajectories
 from dynvae.training.machine import flush_denormals, is_main
 from dynvae.training.multimodal import ALONE, FEATURES, MADE_UP, TALKING
 from dynvae.video import TalkingView
@@ -29,25 +31,23 @@ DESCRIPTION = """Train a model on a corpus of speech (mvae, mdvae and the like: 
 trajectories or pairs. The folder of the run gets its settings (config.yaml, which --config takes), its log
 (metrics.csv, and TensorBoard's where that is installed), checkpoints for --resume, and in model/ the weights that were
 best on the validation split."""
+EXAMPLES = (
+    "dynvae train srnn --data speech --out runs/srnn --train.epochs 50 --model.z_dim 32",
+    "dynvae train --out runs/srnn --resume                    # goes on where it was stopped",
+    "dynvae train vae --config recipes/wsj0/config.yaml --data wsj0.csv@/corpora/wsj0 --out runs/vae",
+    "dynvae train srnn --help                                 # with the settings of this model",
+)
 
 
 def run(arguments: list[str]) -> int:
     """Train, and return 0; 130 or 143 if a signal has stopped the run, whose state is then saved."""
-    if arguments[:1] == ["mask"]:  # the one network that is no model of the zoo
-        from dynvae.cli.mask import run as run_mask
-
-        return run_mask(arguments[1:])
     arguments = with_saved_config(arguments)
-    config = _read_config(arguments)
-    name = _model_name(arguments, config)
-    task = _task(arguments, config, name)
-    parser = make_train_parser(name, task)
-    settings = parser.parse_args(arguments)
+    name, task = _subject(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     settings.name = name  # a positional that is not given would hide the file's
-    for key in ("name", "data", "out"):
-        if getattr(settings, key) is None:
-            form = "a model, e.g. dynvae train srnn" if key == "name" else f"--{key}"
-            raise ConfigError(f"give {form}; dynvae train --help tells the options")
+    if name is None:
+        raise ConfigError("give a model, e.g. dynvae train srnn; dynvae train --help tells the options")
+    demand(settings, "train", "data", "out")
     flush_denormals()
     say_plainly()
     common: dict[str, Any] = {
@@ -72,29 +72,41 @@ def run(arguments: list[str]) -> int:
         sound = {"front_end": settings.front_end, "on_bad": settings.on_bad, "cache": settings.cache}
         sound["lips"] = LipSettings(**settings.lips.as_dict())
         outcome = train(settings.name, data=settings.data, **common, **sound)
-    best = outcome.best
-    if not is_main():
-        return 128 + outcome.signum if outcome.signum else 0
-    if outcome.signum:
-        print(
-            f"stopped at step {outcome.step}; go on with: dynvae train --out {settings.out} --resume", file=sys.stderr
-        )
-        return 128 + outcome.signum
-    if best:
-        print(f"best at epoch {best['epoch']:g}: validation ELBO {best['elbo']:.3f} nats/frame; "
-              f"weights in {outcome.folder / 'model'}")  # fmt: skip
-    return 0
+    return tell_outcome(outcome, f"dynvae train --out {settings.out} --resume", "ELBO", as_json=settings.json)
 
 
-def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
-    """The parser of the verb, with the arguments of one model, or of none where it is not known yet.
+def tell_outcome(outcome: Outcome, resume: str, score: str, *, as_json: bool) -> int:
+    """Tell how a training has ended, and return the exit code.
 
     Args:
-        name: of the model.
-        task: what the data are: speech, motion, trajectories, multimodal or two-modalities, which decides the
-            likelihood.
+        outcome: of the training.
+        resume: the command that goes on with it.
+        score: what the best weights are best by.
+        as_json: tell it as JSON.
     """
-    parser = make_parser("train", DESCRIPTION)
+    code = 128 + outcome.signum if outcome.signum else 0
+    if not is_main():
+        return code
+    best, weights = outcome.best, str(outcome.folder / "model")
+    if outcome.signum:
+        notice("train", f"stopped at step {outcome.step}; go on with: {resume}")
+    lines = []
+    if best and not outcome.signum:
+        lines.append(f"best at epoch {best['epoch']:g}: validation {score} {best['elbo']:.3f} nats/frame; "
+                     f"weights in {weights}")  # fmt: skip
+    found = {"out": str(outcome.folder), "model": weights if best else None, "best": best or None,
+             "step": outcome.step, "stopped": bool(outcome.signum)}  # fmt: skip
+    tell(found, lines, as_json=as_json)
+    return code
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb, with the settings of the model that the arguments name, if they name one.
+
+    The data decide what its likelihood is, unless that is said.
+    """
+    name, task = _subject(arguments)
+    parser = make_parser("train", DESCRIPTION, EXAMPLES)
     add: Any = parser.add_argument
     add("--config", action="config", help="a YAML file of settings; options that follow win over it")
     add("name", nargs="?", type=str, help=f"the model: {', '.join(PRESETS)}")
@@ -124,8 +136,8 @@ def make_train_parser(name: str | None = None, task: str = "speech") -> Parser:
     add("--modality", type=Literal[tuple(ALONE)] | None, default=None,
         help="sound and lips: train any model on this one alone, e.g. a vq-vae as its codec")  # fmt: skip
     add("--codecs", type=dict[str, str], default={},
-        help="sound and lips: trained VQ-VAEs, --codecs.audio RUN --codecs.video RUN; the model is the second stage, on "
-        "their features: with mdvae, the VQ-MDVAE")  # fmt: skip
+        help="sound and lips: trained VQ-VAEs, --codecs.audio RUN --codecs.video RUN; the model is the second stage, "
+        "on their features: with mdvae, the VQ-MDVAE")  # fmt: skip
     add("--jitter", type=float, default=0.0, help="trajectories: noise on the edges, as a share of the box's size")
     add("--sway", type=float, default=0.0, help="trajectories: the camera's changes of velocity, in widths of the box")
     add("--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has one")
@@ -167,7 +179,14 @@ def with_saved_config(arguments: list[str]) -> list[str]:
     return ["--config", str(saved), *arguments] if saved is not None and saved.is_file() else arguments
 
 
-def _read_config(arguments: list[str]) -> dict[str, Any]:
+def _subject(arguments: Sequence[str]) -> tuple[str | None, str]:
+    """The model, if there is one yet, and the task: speech, motion, trajectories, multimodal or two-modalities."""
+    config = _read_config(arguments)
+    name = _model_name(arguments, config)
+    return name, _task(arguments, config, name)
+
+
+def _read_config(arguments: Sequence[str]) -> dict[str, Any]:
     """What the configuration file says, where there is one.
 
     Raises:
@@ -184,7 +203,7 @@ def _read_config(arguments: list[str]) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _model_name(arguments: list[str], config: dict[str, Any]) -> str | None:
+def _model_name(arguments: Sequence[str], config: dict[str, Any]) -> str | None:
     """The model that the arguments name, found before they can be parsed, for its own arguments depend on it.
 
     Raises:
@@ -208,7 +227,7 @@ def _model_name(arguments: list[str], config: dict[str, Any]) -> str | None:
     return name
 
 
-def _task(arguments: list[str], config: dict[str, Any], name: str | None = None) -> str:
+def _task(arguments: Sequence[str], config: dict[str, Any], name: str | None = None) -> str:
     """What a run is on: as --task says, or by the kind of the model, or the form of the data."""
     task = _value(arguments, "--task", last=True) or config.get("task", "auto")
     data = _value(arguments, "--data", last=True) or config.get("data")
@@ -224,7 +243,7 @@ def _task(arguments: list[str], config: dict[str, Any], name: str | None = None)
     return TRAJECTORIES if data == TRAJECTORIES else "motion" if is_motion(data) else "speech"
 
 
-def _value(arguments: list[str], option: str, *, last: bool = False) -> str | None:
+def _value(arguments: Sequence[str], option: str, *, last: bool = False) -> str | None:
     """The value of an option, given as ``--option value`` or ``--option=value``."""
     found = [after for word, after in zip(arguments, [*arguments[1:], ""], strict=False) if word == option]
     found += [word.partition("=")[2] for word in arguments if word.startswith(f"{option}=")]

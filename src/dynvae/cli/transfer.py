@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["names_of", "run", "write_result"]
+__all__ = ["names_of", "run", "verb_parser", "write_result"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from dynvae.audio import write_audio
-from dynvae.cli.parsing import make_parser
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.telling import count, tell, writes
 from dynvae.errors import ConfigError, require
 from dynvae.evaluation.talking import Clip, analyse, decode, hidden, read_clip, sound_of, talking_view
 from dynvae.models import MDVAE
@@ -23,6 +25,11 @@ DESCRIPTION = """Pass a clip of sound and lips through an MDVAE, with some of it
 clip is a video, or a sound file and a file of lips with a comma between them (a.flac,a.jpg), or one of the two alone:
 what is missing is made from what is there. --out gets an MP4 and a WAV file of each result, and strip.png with a row of
 pictures for each input and each result."""
+EXAMPLES = (
+    "dynvae transfer runs/mdvae a.mp4 b.mp4 --swap w   # who speaks",
+    "dynvae transfer runs/mdvae a.flac                 # lips from sound",
+    "dynvae transfer runs/mdvae a.flac,a.jpg --hide video:1-2",
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -31,21 +38,7 @@ def run(arguments: list[str]) -> int:
     Raises:
         DynvaeError: the model, a clip or an option cannot be used.
     """
-    parser = make_parser("transfer", DESCRIPTION)
-    add: Any = parser.add_argument
-    add("model", type=str, help="the folder of an MDVAE or of its run, or a name on the hub")
-    add("clips", type=str, nargs="+", help="one clip, or two")
-    add("--swap", type=str, default="",
-        help="latents that the first clip gets from the second, and the second from the first: any of w (what stays), "
-        "shared, audio, video, with commas; none, and each passes by itself")  # fmt: skip
-    add("--hide", type=str, default="",
-        help="modalities that the model does not get to see, with commas: video, or video:0.5-1.2 for these seconds; "
-        "it makes them from the other")  # fmt: skip
-    add("--latents", type=Literal["mean", "sample"], default="mean", help="of the posterior")
-    add("--seed", type=int, default=0, help="of the latents' noise, and of the phase of a sound that has none")
-    add("--out", type=str, default="transferred", help="folder of the results")
-    add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
-    settings = parser.parse_args(arguments)
+    settings = verb_parser(arguments).parse_args(arguments)
     require("av", "video")
     swap, hide = names_of(settings.swap), names_of(settings.hide)
     if len(settings.clips) > 2 or (swap and len(settings.clips) != 2):
@@ -60,6 +53,8 @@ def run(arguments: list[str]) -> int:
     seen = [hidden(model, clip.frames, hide, view.rate) for clip in clips]
     latents = [analyse(model, frames, settings.latents, source) for frames in seen]
     out, rows = Path(settings.out), [view.pictures(frames) for frames in seen]
+    writes("transfer", f"MP4 and WAV of {count(len(clips), 'clip')}, and strip.png,", out)
+    results: list[str] = []
     heard = not {"shared", "audio"} & set(swap)
     for index, clip in enumerate(clips):
         own, other = latents[index], latents[len(clips) - 1 - index]
@@ -67,10 +62,30 @@ def run(arguments: list[str]) -> int:
         name = f"{clip.name}-{'+'.join(swap)}-of-{clips[1 - index].name}" if swap else clip.name
         phase = clip if heard and bool(model.observed.present(seen[index])[:, 0].all()) else None
         rows.append(write_result(out / name, view, result, phase, settings.seed))
-        print(out / f"{name}.mp4")
+        results.append(str(out / f"{name}.mp4"))
     write_strips(out / "strip.png", rows)
-    print(out / "strip.png")
+    written = {"results": results, "strip": str(out / "strip.png")}
+    tell(written, [*results, written["strip"]], as_json=settings.json)
     return 0
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("transfer", DESCRIPTION, EXAMPLES)
+    add: Any = parser.add_argument
+    add("model", type=str, help="the folder of an MDVAE or of its run, or a name on the hub")
+    add("clips", type=str, nargs="+", help="one clip, or two")
+    add("--swap", type=str, default="",
+        help="latents that the first clip gets from the second, and the second from the first: any of w (what stays), "
+        "shared, audio, video, with commas; none, and each passes by itself")  # fmt: skip
+    add("--hide", type=str, default="",
+        help="modalities that the model does not get to see, with commas: video, or video:0.5-1.2 for these seconds; "
+        "it makes them from the other")  # fmt: skip
+    add("--latents", type=Literal["mean", "sample"], default="mean", help="of the posterior")
+    add("--seed", type=int, default=0, help="of the latents' noise, and of the phase of a sound that has none")
+    add("--out", type=str, default="transferred", help="folder of the results")
+    add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
+    return parser
 
 
 def names_of(text: str) -> list[str]:

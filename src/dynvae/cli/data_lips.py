@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["run", "verb_parser"]
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from dynvae.audio import AUDIO_SUFFIXES, FrontEnd, read_audio, write_audio
-from dynvae.cli.parsing import make_parser
+from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.progress import progress_of
+from dynvae.cli.telling import count, notice, tell, writes
 from dynvae.data.corpus import sound_files
 from dynvae.errors import ConfigError, DataError, DynvaeError
 from dynvae.video import VIDEO_SUFFIXES, Lips, Tracking, find_lips, read_lips, read_soundtrack
@@ -23,18 +22,16 @@ from dynvae.video import VIDEO_SUFFIXES, Lips, Tracking, find_lips, read_lips, r
 DESCRIPTION = """Find the mouth in every video below a folder, and write its crops as NAME.npz (67 x 67 grey pictures,
 their times, and where no face was seen), beside the video or below --out; where no sound file of that name lies there,
 also the sound track as NAME.wav. What is done is not done again. Exit code 1: some videos could not be used."""
+EXAMPLES = (
+    "dynvae data lips videos --out lips --workers 2",
+    "dynvae data lips clip.mpg --plots   # and a picture of what was found",
+)
 RATE = FrontEnd().sample_rate
 
 
 def run(arguments: list[str]) -> int:
     """Cut the lips out of videos, and return 0; 1 if some cannot be used."""
-    parser = make_parser("data lips", DESCRIPTION)
-    parser.add_argument("source", type=str, help="a video, or a folder of them")
-    parser.add_argument("--out", type=str, default=None, help="folder of the results; by default beside the videos")
-    parser.add_argument("--plots", action="store_true", help="also draw crops and presence, as NAME.lips.png")
-    parser.add_argument("--workers", type=int, default=1, help="videos at a time")
-    parser.add_class_arguments(Tracking, "tracking")
-    options = parser.parse_args(arguments)
+    options = verb_parser(arguments).parse_args(arguments)
     if options.workers < 1:
         raise ConfigError("--workers is positive")
     source = Path(options.source)
@@ -44,22 +41,33 @@ def run(arguments: list[str]) -> int:
         raise DataError(f"{source}: no videos in this folder; looked for {' '.join(sorted(VIDEO_SUFFIXES))}")
     out = root if options.out is None else Path(options.out)
     cut = partial(_cut, root=root, out=out, tracking=Tracking(**options.tracking.as_dict()), plots=options.plots)
-    failed, seen = 0, []
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("lips", total=len(videos))
-        for video, found in zip(videos, _each(cut, videos, options.workers), strict=True):
+    writes("data lips", f"the lips of {count(len(videos), 'video')}", out)
+    failed, seen = {}, {}
+    with progress_of("lips") as report:
+        for done, (video, found) in enumerate(zip(videos, _each(cut, videos, options.workers), strict=True), start=1):
             if isinstance(found, str):
-                failed += 1
-                print(f"dynvae data: {found}", file=sys.stderr)
+                failed[str(video)] = found
+                notice("data lips", found)
             else:
-                seen.append(found)
+                seen[str(video)] = found
                 if not found:
-                    print(f"dynvae data: {video}: no face is seen anywhere", file=sys.stderr)
-            progress.advance(task)
-    print(f"{out}: lips of {len(seen)} of {len(videos)} videos; "
-          f"a face in {100 * float(np.mean(seen or [0.0])):.1f} % of the frames")  # fmt: skip
-    return int(failed > 0)
+                    notice("data lips", f"{video}: no face is seen anywhere")
+            report(done, len(videos))
+    share = float(np.mean(list(seen.values()) or [0.0]))
+    line = f"{out}: lips of {len(seen)} of {len(videos)} videos; a face in {100 * share:.1f} % of the frames"
+    tell({"out": str(out), "share_with_face": seen, "failed": failed}, [line], as_json=options.json)
+    return int(bool(failed))
+
+
+def verb_parser(arguments: Sequence[str] = ()) -> Parser:
+    """The parser of the verb."""
+    parser = make_parser("data lips", DESCRIPTION, EXAMPLES)
+    parser.add_argument("source", type=str, help="a video, or a folder of them")
+    parser.add_argument("--out", type=str, default=None, help="folder of the results; by default beside the videos")
+    parser.add_argument("--plots", action="store_true", help="also draw crops and presence, as NAME.lips.png")
+    parser.add_argument("--workers", type=int, default=1, help="videos at a time")
+    parser.add_class_arguments(Tracking, "tracking")
+    return parser
 
 
 def _each(cut: partial[float | str], videos: list[Path], workers: int) -> Iterator[float | str]:
