@@ -144,7 +144,5 @@ def test_clips_without_lips_are_named(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(DataError, match=r"5\.wav has no lips"):
         run_audiovisual(AVConfig(data, noise, str(tmp_path / "out"), **SMALL))  # type: ignore[arg-type]
     assert main(["benchmark", "audiovisual", "--data", data, "--out", str(tmp_path)]) == 2
-    assert (
-        capsys.readouterr().err
-        == "dynvae benchmark: give --noise; dynvae benchmark audiovisual --help tells the options\n"
-    )
+    told = capsys.readouterr().err
+    assert told == "dynvae benchmark audiovisual: give --noise; dynvae benchmark audiovisual --help tells the options\n"
