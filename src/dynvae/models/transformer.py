@@ -54,8 +54,9 @@ class Grown:
 
     def continued(self, at: int, new: Tensor) -> Grown:
         """The sequence whose frames from ``at`` on are these, ``(batch, time, feature)``."""
-        if torch.is_grad_enabled() and (new.requires_grad or self.store.requires_grad):
-            return self.of(torch.cat([self.store[:, :at], new], 1))  # what has a gradient is not written over
+        watched = torch.is_grad_enabled() and (new.requires_grad or self.store.requires_grad)
+        if watched or torch.compiler.is_exporting():  # what has a gradient, or is to be a graph, is not written over
+            return self.of(torch.cat([self.store[:, :at], new], 1))
         stop = at + new.shape[1]
         if at == self.written[0] and stop <= self.store.shape[1]:
             store, written = self.store, self.written

@@ -15,7 +15,7 @@ it finds the old model before step 2 is done and the new one after.
 
 from __future__ import annotations
 
-__all__ = ["CONFIG", "FORMAT_VERSION", "WEIGHTS", "read", "save"]
+__all__ = ["CARD", "CONFIG", "FORMAT_VERSION", "WEIGHTS", "packed_weights", "read", "save"]
 
 import contextlib
 import hashlib
@@ -88,9 +88,7 @@ def save(model: DVAE | MaskNetwork, directory: str | os.PathLike[str], card: dic
     names = [name for name, kind in kinds.items() if kind is type(model)]
     if not names:
         raise ConfigError(f"a {type(model).__name__} cannot be saved: it is not in dynvae.models.ZOO")
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    weights = safetensors.torch.save(state, metadata={"format": "pt"})
-    digest = hashlib.sha256(weights).hexdigest()
+    weights, digest = packed_weights(model)
     front_end = None if model.front_end is None else model.front_end.to_dict()
     values = (FORMAT_VERSION, dynvae.__version__, names[0], model.config, front_end, digest, card or {})
     try:
@@ -117,6 +115,13 @@ def save(model: DVAE | MaskNetwork, directory: str | os.PathLike[str], card: dic
         if _LEFT.fullmatch(left.name):
             left.unlink(missing_ok=True)
     return directory
+
+
+def packed_weights(model: DVAE | MaskNetwork) -> tuple[bytes, str]:
+    """The content of a model's ``model.safetensors``, and its SHA-256."""
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    weights = safetensors.torch.save(state, metadata={"format": "pt"})
+    return weights, hashlib.sha256(weights).hexdigest()
 
 
 def read(

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from dynvae.errors import ConfigError
 from dynvae.native import ops
-from dynvae.recurrence import compiled, plain, products
+from dynvae.recurrence import compiled, plain, products, scanned
 from dynvae.recurrence.segments import segment_frames
 
-Choice = Literal["auto", "plain", "compiled"]
+Choice = Literal["auto", "plain", "compiled", "scan"]
 
 _choice: ContextVar[str | None] = ContextVar("executor", default=None)
 
@@ -29,7 +29,8 @@ def executor(choice: Choice, *, gemm_dtype: Literal["float32", "bf16"] = "float3
     """Run programs by the executor ``"plain"``, ``"compiled"`` (where it can) or ``"auto"`` within a block.
 
     Outside any block, the environment variable ``DYNVAE_EXECUTOR`` says which; it is ``"auto"`` if not set.
-    ``"plain"`` keeps to PyTorch's operators for the likelihood, too.
+    ``"plain"`` keeps to PyTorch's operators for the likelihood, too, and so does ``"scan"``, which makes a loop one
+    operator: for ``torch.export``, which would write down every frame otherwise.
 
     Args:
         choice: the executor.
@@ -48,13 +49,13 @@ def executor(choice: Choice, *, gemm_dtype: Literal["float32", "bf16"] = "float3
         >>> with executor("plain"):
         ...     bound = model.elbo(torch.ones(1, 3, 5))
     """
-    if choice not in ("auto", "plain", "compiled"):
-        raise ConfigError(f"there is no executor '{choice}'; there are auto, plain, compiled")
+    if choice not in get_args(Choice):
+        raise ConfigError(f"there is no executor '{choice}'; there are {', '.join(get_args(Choice))}")
     if gemm_dtype not in ("float32", "bf16"):
         raise ConfigError(f"there is no gemm_dtype '{gemm_dtype}'; there are float32, bf16")
     if segment < 0:
         raise ConfigError(f"a segment has some frames, not {segment}")
-    kernels = _within(ops.allowed, choice != "plain")
+    kernels = _within(ops.allowed, choice not in ("plain", "scan"))
     with kernels, _within(_choice, choice), _within(products.gemm_dtype, gemm_dtype), _within(segment_frames, segment):
         yield
 
@@ -79,12 +80,15 @@ class Executor:
 
 
 PLAIN = Executor(plain.run_linear, plain.run_loop, cells_as_loops=False)
+SCANNED = Executor(plain.run_linear, scanned.run_loop, cells_as_loops=True)
 COMPILED = Executor(products.run_linear, compiled.run_loop, cells_as_loops=True)
 
 
 def choose(values: Iterable[Tensor]) -> Executor:
     """The executor for a run on these tensors: the compiled one knows float32 on CPUs, without autocast."""
     choice = _choice.get() or os.environ.get("DYNVAE_EXECUTOR", "auto")
+    if choice == "scan":
+        return SCANNED
     if choice == "plain" or torch.is_autocast_enabled("cpu") or not all(map(_on_cpu, values)):
         return PLAIN
     return COMPILED if compiled.available() else PLAIN
