@@ -65,7 +65,7 @@ links: $(READY)
 readme: $(READY)
 	$(BIN)/python tools/run_readme.py README.md
 
-check: lint types doctest test readme
+check: lint types doctest test readme docs
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
