@@ -58,6 +58,7 @@ doctest: $(READY)
 
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -b html docs build/docs $(FLAGS)
+	$(BIN)/python tools/run_readme.py $(wildcard docs/how-to/*.md docs/reference/*.md docs/explanation/*.md)
 
 links: $(READY)
 	$(BIN)/sphinx-build --quiet -b linkcheck docs build/links $(FLAGS)

@@ -1,8 +1,10 @@
 """Run the code blocks of Markdown files as a reader would: ``python tools/run_readme.py README.md ...``.
 
 Every block marked ``bash`` or ``python`` is run, in order, unless the line before it is the comment
-``<!-- not run: REASON -->``. The blocks of one file share an empty folder, and its Python blocks share their names.
-A block that fails stops the file; the exit code is then 1.
+``<!-- not run: REASON -->``. A comment that begins with the line ``<!-- run:`` holds commands for bash that readers
+need not see, such as those that make what stands for a file of theirs; commands find the repository in ``$REPOSITORY``.
+The blocks of one file share an empty folder, and its Python blocks share their names. A block that fails stops the
+file; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 
 _FENCE = re.compile(r"^```(\w*)[^`]*$")
 _SKIP = re.compile(r"^<!-- not run: (.+) -->$")
+_HIDDEN = "<!-- run:"
 
 
 class Block(NamedTuple):
@@ -40,12 +43,14 @@ def blocks(text: str) -> list[Block]:
     lines = text.splitlines()
     at, reason = 0, ""
     while at < len(lines):
-        fence, skip = _FENCE.match(lines[at]), _SKIP.match(lines[at])
-        if fence:
-            end = next((n for n in range(at + 1, len(lines)) if lines[n].rstrip() == "```"), None)
+        fence, skip, hidden = _FENCE.match(lines[at]), _SKIP.match(lines[at]), lines[at] == _HIDDEN
+        if fence or hidden:
+            last = "-->" if hidden else "```"
+            end = next((n for n in range(at + 1, len(lines)) if lines[n].rstrip() == last), None)
             if end is None:
                 raise ValueError(f"line {at + 1}: this block does not end")
-            found.append(Block(at + 1, fence[1], "\n".join(lines[at + 1 : end]) + "\n", reason))
+            language = fence[1] if fence else "bash"
+            found.append(Block(at + 1, language, "\n".join(lines[at + 1 : end]) + "\n", reason))
             at = end
         if lines[at].strip():
             reason = skip[1] if skip else ""
@@ -55,7 +60,8 @@ def blocks(text: str) -> list[Block]:
 
 def run_bash(block: Block, folder: str) -> bool:
     """Whether the commands succeed; the first that fails ends them."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "PATH": path, "REPOSITORY": str(Path(__file__).resolve().parents[1])}
     command = ["bash", "-euo", "pipefail", "-c", block.text]
     return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
@@ -102,7 +108,13 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         print(__doc__, file=sys.stderr)
         return 2
+    start = time.monotonic()
     good = [run_file(Path(argument)) for argument in arguments]  # all of them, whatever becomes of the first
+    used = os.times()
+    seconds = used.user + used.system + used.children_user + used.children_system
+    print(
+        f"{sum(good)} of {len(good)} files passed in {time.monotonic() - start:.0f} s, {seconds:.0f} s of a processor"
+    )
     return 0 if all(good) else 1
 
 

@@ -59,6 +59,14 @@ def test_a_block_is_left_out_for_a_reason_only(
     assert runner.main([str(write(tmp_path / "page.md", ("bash", "exit 1"), before="<!-- another remark -->"))]) == 1
 
 
+def test_what_readers_need_not_see_is_run_too(runner: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        'Text.\n\n<!-- run:\ncp "$REPOSITORY/LICENSE" here\n-->\n\n```bash\ntest -s here\n```\n', encoding="utf-8"
+    )
+    assert runner.main([str(page)]) == 0
+
+
 def test_a_block_without_an_end_is_an_error(runner: ModuleType) -> None:
     with pytest.raises(ValueError, match="line 1"):
         runner.blocks("```python\n1\n")
