@@ -152,9 +152,10 @@ def _told(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _picture_stream(container: Any, path: str | os.PathLike[str]) -> Any:
-    if not container.streams.video:
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]  # as of an SVG drawing
+    if not streams:
         raise DataError(f"{_show(path)}: there are no pictures in this file")
-    return container.streams.video[0]
+    return streams[0]
 
 
 def _sound_start(path: str | os.PathLike[str]) -> float | None:
