@@ -60,7 +60,7 @@ def test_a_near_miss_gets_the_nearest_name(shelf: Path) -> None:
 def test_names_that_lead_elsewhere_are_refused_without_a_network(
     shelf: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "require", lambda *_, **__: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(names, "fetch", lambda *_, **__: pytest.fail("the hub was asked"))
     with pytest.raises(CheckpointError) as caught:
         dynvae.load(name)
     assert "\n" not in str(caught.value)
@@ -80,7 +80,7 @@ def test_a_hub_name_is_fetched(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> 
     hub = pytest.importorskip("huggingface_hub")
     asked: list[tuple[Any, ...]] = []
 
-    def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str], **_: Any) -> str:
         asked.append((name, revision, allow_patterns))
         return str(shelf / "rvae-speech")
 

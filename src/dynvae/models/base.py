@@ -37,6 +37,7 @@ from dynvae.distributions import (
     standard_normal,
 )
 from dynvae.errors import ConfigError
+from dynvae.models.pretrained import Pretrained
 from dynvae.models.states import expand_state
 from dynvae.models.structures import DICTIONARIES, Dictionary, DictionaryName, SparseLaw
 from dynvae.models.values import ELBO, Continued, Frame, Generated, Latents, Posterior
@@ -49,7 +50,7 @@ InputTransform = Literal["raw", "log", "root", "standardise"]
 LatentName = Literal["gaussian", "sparse"]
 
 
-class DVAE(nn.Module, ABC):
+class DVAE(Pretrained, nn.Module, ABC):
     """Base of every member of the family.
 
     A member gives :meth:`posterior`, :meth:`prior` and :meth:`likelihood` for whole sequences, and :meth:`start`,

@@ -15,7 +15,9 @@ from dynvae.models import DVAE
 from dynvae.motion import BoxView
 from dynvae.video.talking import TalkingView
 
-_HEADER = ("license", "license_name", "license_link", "language", "tags", "datasets", "metrics")
+_HEADER = ("license", "license_name", "license_link", "language", "pipeline_tag", "tags", "datasets", "metrics")
+_ELSEWHERE = ("title", "description", "repository", "model_index")
+"""What of a card stands neither in the front matter under its own name nor as a section."""
 
 
 def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], digest: str) -> str:
@@ -25,8 +27,10 @@ def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], di
         model: the model described.
         name: its name in the registry.
         card: ``license``, ``license_name``, ``license_link``, ``language``, ``tags``, ``datasets`` and the names in
-            ``metrics`` go into the front matter; ``title`` and ``description`` stand first in the text; every other
-            entry becomes a section: a dictionary as a table, a list as a list, anything else as a paragraph.
+            ``metrics`` go into the front matter, and so do ``pipeline_tag`` and ``model_index``, measured results in
+            the form of the hub; ``title`` and ``description`` stand first in the text; ``repository`` is the name that
+            it will be loaded by; every other entry becomes a section: a dictionary as a table, a list as a list,
+            anything else as a paragraph.
         digest: SHA-256 of the weights.
     """
     header: dict[str, Any] = {"library_name": "dynvae"}
@@ -34,6 +38,10 @@ def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], di
     header["tags"] = list(dict.fromkeys(["dynamical-variational-autoencoder", name, *card.get("tags", ())]))
     if "metrics" in header:
         header["metrics"] = list(card["metrics"])
+    if isinstance(model.front_end, FrontEnd):
+        header.setdefault("pipeline_tag", "audio-to-audio")
+    if card.get("model_index"):
+        header["model-index"] = [{"name": card.get("repository") or name, "results": card["model_index"]}]
     count = sum(parameter.numel() for parameter in model.parameters())
     title = str(card.get("title") or model.title)
     parts = ["---\n" + yaml.safe_dump(header, sort_keys=False, allow_unicode=True) + "---", f"# {title}"]
@@ -71,9 +79,10 @@ def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], di
     loading = "from dynvae.baselines import load_mask\n\nnetwork = load_mask" if name == "mask" else (
         "import dynvae\n\nmodel = dynvae.load"
     )  # fmt: skip
-    parts.append(f'```python\n{loading}("path/to/this/folder")\n```')
+    place = card.get("repository") or "path/to/this/folder"
+    parts.append(f'```python\n{loading}("{place}")\n```')
     for key, value in card.items():
-        if key in ("title", "description") or (key in _HEADER and key not in ("license", "metrics", "datasets")):
+        if key in _ELSEWHERE or (key in _HEADER and key not in ("license", "metrics", "datasets")):
             continue
         parts.append(f"## {key.replace('_', ' ').capitalize()}\n\n{_section(value)}")
     parts.append(f"SHA-256 of `model.safetensors`: `{digest}`")

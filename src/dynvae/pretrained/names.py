@@ -5,18 +5,17 @@ from __future__ import annotations
 __all__ = ["bundled", "load", "locate"]
 
 import os
-import re
 from difflib import get_close_matches
 from pathlib import Path
 
 import torch
 
-from dynvae.errors import CheckpointError, MissingExtraError, require
+from dynvae.errors import CheckpointError, ConfigError
 from dynvae.models import DVAE
+from dynvae.pretrained.hub import address, fetch
 from dynvae.pretrained.storage import CONFIG, WEIGHTS, read
 
 _BUNDLED = Path(__file__).with_name("weights")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 def bundled() -> list[str]:
@@ -24,23 +23,40 @@ def bundled() -> list[str]:
     return sorted(path.parent.name for path in _BUNDLED.glob(f"*/{CONFIG}"))
 
 
-def load(name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu", revision: str | None = None) -> DVAE:
+def load(
+    name_or_path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    revision: str | None = None,
+    *,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> DVAE:
     """Load a model, in evaluation mode, its weights verified by their SHA-256.
 
     Args:
         name_or_path: a folder that `save` wrote, or the folder of a training run (its best weights); else the name of
-            a bundled model; else the name of a repository of the hub, ``"organisation/name"``.
+            a bundled model; else the name of a repository of the hub, ``"organisation/name"``, or with a revision of
+            it, ``"organisation/name@revision"``.
         device: where to put it.
         revision: branch, tag or commit, for the hub.
+        local_files_only: do not ask the hub, but take what is in its cache.
+        token: for private repositories; by default ``HF_TOKEN``, or that of ``hf auth login``.
 
     Raises:
         CheckpointError: there is no such model, or it is damaged, foreign or too new.
+        ConfigError: two different revisions are asked for.
         MissingExtraError: the name is one of the hub, and ``huggingface_hub`` is not installed.
     """
-    return read(locate(name_or_path, revision), device)
+    return read(locate(name_or_path, revision, local_files_only=local_files_only, token=token), device)
 
 
-def locate(name_or_path: str | os.PathLike[str], revision: str | None = None) -> Path:
+def locate(
+    name_or_path: str | os.PathLike[str],
+    revision: str | None = None,
+    *,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> Path:
     """The folder of a model, fetched from the hub where it is one of the hub; see `load`."""
     path, text = Path(name_or_path), os.fspath(name_or_path)
     try:
@@ -56,23 +72,12 @@ def locate(name_or_path: str | os.PathLike[str], revision: str | None = None) ->
         raise CheckpointError(f"{path} is no saved model: a folder with {CONFIG} and {WEIGHTS} is wanted" + (
             "; dynvae convert turns published weights into one" if path.is_file() else ""
         ))  # fmt: skip
-    if isinstance(name_or_path, str) and _HUB_ID.fullmatch(text) and ".." not in text:
-        return _from_hub(text, revision)
+    place = address(text) if isinstance(name_or_path, str) else None
+    if place is not None:
+        name, told = place
+        if told is not None and revision not in (None, told):
+            raise ConfigError(f"'{text}' says revision {told}, and revision={revision} another; give one of them")
+        return fetch(name, told or revision, local_files_only=local_files_only, token=token)
     near = get_close_matches(text, bundled(), n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"bundled are: {', '.join(bundled()) or 'none'}"
     raise CheckpointError(f"there is no model or folder '{text}'; {hint}")
-
-
-def _from_hub(name: str, revision: str | None) -> Path:
-    try:
-        hub = require("huggingface_hub", extra="hub")
-    except MissingExtraError as error:
-        raise MissingExtraError(f"there is no folder '{name}'; if it is a name on the hub: {error}") from error
-    try:
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=[CONFIG, WEIGHTS, "README.md"]))
-    except Exception as error:  # the hub's, the network's and the disk's
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(
-            f"'{name}' is no folder here and could not be fetched from the hub ({reason}); check the name, or give the "
-            "path of a folder that holds the model"
-        ) from error
