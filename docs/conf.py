@@ -23,8 +23,8 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
+    "mathml",
     "guests",
     "generated",
     "api_pages",
@@ -32,6 +32,8 @@ extensions = [
 exclude_patterns = ["_ext"]
 templates_path: list[str] = []
 nitpicky = True
+smartquotes = False
+html_math_renderer = "mathml"
 
 html_theme = "furo"
 html_title = f"dynvae {release}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from argparse import SUPPRESS, Action
 from collections.abc import Iterable
@@ -20,8 +19,7 @@ _NOT_SETTINGS = ("_HelpAction", "_ActionPrintConfig", "_ActionConfigLoad")
 
 def pages() -> dict[str, str]:
     """A page a verb, and one for all settings of a training run."""
-    verbs = [name for name in VERBS if importlib.util.find_spec(f"dynvae.cli.{VERBS[name].module}")]
-    return {f"cli/{name.replace(' ', '-')}": _verb(name) for name in verbs} | {"settings": _settings()}
+    return {f"cli/{name.replace(' ', '-')}": _verb(name) for name in VERBS} | {"settings": _settings()}
 
 
 def _verb(name: str) -> str:

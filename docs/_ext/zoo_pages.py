@@ -21,9 +21,9 @@ def pages(folder: Path) -> dict[str, str]:
     parts = [
         "# The model zoo",
         "Every name that `dynvae train` takes. Equations, graphs and properties are derived from what each model "
-        "declares, and the tests differentiate the code to prove that it depends on exactly that. *Autoregressive*: "
-        "past x is fed back. *True posterior*: the encoder sees everything that the exact posterior depends on. "
-        "*Dynamical z*: the prior sees past latents. Parameters are counted for "
+        "declares, and the tests differentiate the code to prove that it depends on exactly that. *Autoregressive* "
+        "(AR): past x is fed back. *True posterior* (true q): the encoder sees everything that the exact posterior "
+        "depends on. *Dynamical z*: the prior sees past latents. Parameters are counted for "
         f"{PAPER['x_dim']} observed and {PAPER['z_dim']} latent dimensions a frame. In the graphs observations are "
         "grey; what is inferred (right) follows dashed arrows.",
     ]
@@ -43,14 +43,10 @@ def _size(model: Any) -> str:
 
 
 def _table(models: dict[str, Any]) -> str:
-    lines = [
-        "| name | class | paper | " + " | ".join(TICKS.values()) + " | parameters |",
-        "|:--|:--|:--|:-:|:-:|:-:|--:|",
-    ]
+    lines = ["| name | paper | AR | true q | dyn. z | parameters |", "|:--|:--|:-:|:-:|:-:|--:|"]
     for name, model in models.items():
         ticks = [MARKS[getattr(model.dependencies, tick)] for tick in TICKS]
-        kind = f"[`{type(model).__name__}`](api/models.md)"
-        lines.append(f"| [`{name}`](#{name}) | {kind} | {model.paper} | {' | '.join(ticks)} | {_size(model)} |")
+        lines.append(f"| [`{name}`](#{name}) | {model.paper} | {' | '.join(ticks)} | {_size(model)} |")
     return "\n".join(lines)
 
 
