@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import shutil
@@ -33,6 +34,12 @@ def missing() -> str:
     return f"{' and '.join(found)} not installed" if found else ""
 
 
+def absent(*modules: str) -> str:
+    """Which of these are not installed, without importing one; empty if all are."""
+    found = [name for name in modules if importlib.util.find_spec(name) is None]
+    return f"{', '.join(found)} not installed" if found else ""
+
+
 @contextlib.contextmanager
 def served(*options: str) -> Iterator[str]:
     """``dynvae serve`` in a process of its own, and its address."""
@@ -46,7 +53,7 @@ def served(*options: str) -> Iterator[str]:
         yield next(word for word in line.split() if word.startswith("http"))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.communicate(timeout=60)
 
 
 def fetch(address: str) -> bytes:
@@ -109,10 +116,11 @@ class Page:
 
     def tab(self, name: str) -> None:
         """Open a tab."""
-        buttons = self.driver.find_elements("css selector", "button[role=tab]")
-        button = next(each for each in buttons if (each.get_attribute("textContent") or "").strip() == name)
-        self.driver.execute_script("arguments[0].click()", button)
-        self.wait(lambda: button.get_attribute("aria-selected") == "true", f"the tab {name}")
+        script = """for (const each of document.querySelectorAll('button[role=tab], .overflow-dropdown button'))
+            if (each.textContent.trim() === arguments[0]) { each.click(); return; }"""
+        self.driver.execute_script(script, name)
+        chosen = "button[role=tab][aria-selected=true]"
+        self.wait(lambda: name in [button.text.strip() for button in self.all(chosen)], f"the tab {name}")
 
     def press(self, identity: str) -> None:
         """Press the button of an id."""
@@ -124,6 +132,21 @@ class Page:
         """Choose an option of a group of radio buttons."""
         button = self.driver.find_element("css selector", f"#{identity} input[value='{value}']")
         self.driver.execute_script("arguments[0].click()", button)
+
+    def pick(self, identity: str, text: str) -> None:
+        """Pick a choice of a list that unfolds."""
+        from selenium.webdriver.common.keys import Keys
+
+        field = self.driver.find_element("css selector", f"#{identity} input")
+        field.click()
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(text, Keys.ENTER)
+
+    def clear(self, identity: str) -> None:
+        """Take away what a component holds, if anything."""
+        for button in self.all(f"#{identity} button[aria-label=Clear]"):
+            button.click()
+            self.wait(lambda: not self.source(identity), f"{identity} to be empty")
 
     def give(self, identity: str, path: Path) -> None:
         """Upload a file to the component of an id."""
@@ -144,8 +167,8 @@ class Page:
     def dismiss(self) -> None:
         """Close these messages."""
         for button in self.driver.find_elements("css selector", ".toast-close"):
-            with contextlib.suppress(Exception):
-                button.click()
+            self.driver.execute_script("arguments[0].click()", button)
+        self.wait(lambda: not self.complaints(), "the messages to go", complaints=True)
 
     def source(self, identity: str) -> str:
         """The address of what a player plays; empty as long as it has nothing."""

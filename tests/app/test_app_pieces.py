@@ -160,7 +160,7 @@ def test_the_shortest_recordings_pass(samples: int) -> None:
     assert clean(sound, model, iterations=2).sound.waveform.shape == (1, samples)
 
 
-# ---- the other tabs ---------------------------------------------------------------------------------------------------
+# ---- the other tabs -------------------------------------------------------------------------------------------------
 
 
 def test_enhancement_tells_how_it_went(noise: Sound) -> None:
@@ -294,7 +294,7 @@ def test_failures_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     def work(error: Exception) -> None:
         raise error
 
-    with pytest.raises(RefusedError, match="^a b$"):
+    with pytest.raises(RefusedError, match=r"^a b$"):
         polite(work, RefusedError)(DataError("a\nb"))
     with pytest.raises(RefusedError, match=OUR_FAULT[:20]):
         polite(work, RefusedError)(KeyError("secret"))
