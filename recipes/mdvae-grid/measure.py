@@ -33,7 +33,7 @@ def main(folder: str, data: str) -> None:
     lips = {s: [(who, x[:, view.sizes[0] :]) for who, x in part] for s, part in clips.items()}
     mean = {who: torch.cat([x for w, x in lips["train"] if w == who]).mean(0) for who in {w for w, _ in lips["train"]}}
     moves = torch.cat([x - mean[who] for who, x in lips["train"] if who == "s1"])
-    axes = torch.pca_lowrank(moves, q=3, center=False, niter=5)[2]
+    axes = torch.linalg.eigh(moves.T @ moves).eigenvectors[:, -3:].flip(1)
     names = [*(["codecs alone"] if model.codecs else []), "both"]
     pairs: dict[str, list[tuple[str, Tensor, Tensor]]] = {n: [] for n in (*names, "lips from sound", "gap", "held")}
     sound: dict[str, list[Tensor]] = {n: [] for n in (*names, "sound from lips", "mean spectrum")}
