@@ -70,3 +70,16 @@ def test_what_readers_need_not_see_is_run_too(runner: ModuleType, tmp_path: Path
 def test_a_block_without_an_end_is_an_error(runner: ModuleType) -> None:
     with pytest.raises(ValueError, match="line 1"):
         runner.blocks("```python\n1\n")
+
+
+@pytest.mark.parametrize(
+    ("told", "good"),
+    [("gain 7.4 dB, two", True), ("gain  7.6 dB,\n two", True), ("gain 9.4 dB, two", False), ("gain 7.4 dB", False)],
+)
+def test_what_a_block_prints_is_compared(
+    runner: ModuleType, tmp_path: Path, told: str, good: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"```python\nprint('gain 7.5 dB, two')\n```\n\n<!-- prints -->\n```text\n{told}\n```\n")
+    assert runner.run_file(page) is good
+    assert ("this is not what the block before it prints" in capsys.readouterr().out) is not good
