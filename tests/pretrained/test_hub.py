@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from fake_hub import TOKEN, Hub, running_hub
+from fake_hub import TOKEN, Hub
 
 import dynvae
 from dynvae.errors import CheckpointError, ConfigError
@@ -24,22 +23,6 @@ constants = pytest.importorskip("huggingface_hub.constants")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:httpx2")  # of how huggingface_hub calls it
 
 NAME = "some-one/a-model"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub that the library takes for the real one, and an empty cache; the owner is logged in."""
-    with running_hub() as running:
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
-                            constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, running.url))  # fmt: skip
-        monkeypatch.setattr(constants, "ENDPOINT", running.url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.chdir(tmp_path)
-        yield running
 
 
 def small(seed: int = 1, **config: Any) -> VAE:

@@ -41,6 +41,8 @@ VERBS = {
     "benchmark tracking": Verb("benchmark_tracking", "compare ways to track"),
     "info": Verb("info", "equations, graph and properties of the models"),
     "serve": Verb("serve", "show what the models do, as a page for a browser"),
+    "export": Verb("export", "write a model as ONNX graphs, for runtimes without PyTorch"),
+    "push": Verb("push", "publish a model or a run on the hub"),
     "convert": Verb("convert", "turn published weights into a dynvae model"),
     "check": Verb("check", "scan a data set for files that would make trouble"),
     "data make": Verb("data_make", "make the built-in corpus"),

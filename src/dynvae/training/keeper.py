@@ -9,13 +9,16 @@ import json
 import logging
 import math
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
+import dynvae
 from dynvae.training.folder import RunFolder
 from dynvae.training.module import Training, Verdict
 
@@ -142,7 +145,14 @@ class Keeper(pl.Callback):
     def _card(self) -> dict[str, Any]:
         """What people should know of the best weights; the model's own arguments stand elsewhere."""
         known = {key: value for key, value in self.facts.items() if key not in ("name", "model", "train")}
-        return {"training": known, "settings": self.facts["train"], "validation": self.best}
+        environment = {"dynvae": dynvae.__version__, "python": platform.python_version(), "torch": torch.__version__,
+                       "system": platform.system(), "machine": platform.machine()}  # fmt: skip
+        return {
+            "training": known,
+            "settings": self.facts["train"],
+            "validation": self.best,
+            "environment": environment,
+        }
 
     def _out_of_patience(self, module: Training) -> bool:
         return 0 < module.settings.patience <= self.waited
