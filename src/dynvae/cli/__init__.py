@@ -86,6 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: the words after ``dynvae``; those of this process by default.
     """
+    if arguments is None:  # a program of its own, which has not imported torch yet
+        # Threads that spin while they wait make everything ten times as slow where other programs want the cores, too.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not words or words[0] in {"-h", "--help", "help"}:
         print(usage())
