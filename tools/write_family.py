@@ -41,7 +41,7 @@ def law(declared: Dependencies, factor: str, style: Style) -> str:
 
 def draw() -> Any:
     """The figure."""
-    heights = [1.95, 1.95, 2.85]
+    heights = [1.85, 1.85, 2.7]
     fig = figure(9.2, sum(heights))
     fig.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     grid = fig.subplots(len(ROWS), len(ROWS[0]), height_ratios=heights)
