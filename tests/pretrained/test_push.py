@@ -81,7 +81,7 @@ def test_a_run_is_published_with_all_that_is_known(server: Hub, trained: Path, c
     assert index["name"] == NAME
     assert [result["task"]["name"].split(", ")[1] for result in index["results"]] == ["generation", "teacher-forced"]
     assert {"type": "si_sdr", "name": "SI-SDR (dB)", "value": 8.014} in index["results"][0]["metrics"]
-    for line in ("| data | speech |", "| lr | 0.002 |", "| epoch | 58.0 |",
+    for line in ("| data | speech |", "| lr | 0.002 |", "| epoch | 58 |",
                  "| SI-SDR (dB): speech (test), generation, sample of the latents | 8.014 (95 % interval 7.72 to 8.29, "
                  "n = 64) |"):  # fmt: skip
         assert line in text

@@ -15,6 +15,14 @@ from dynvae.metrics import METRICS
 from dynvae.models import DVAE
 
 _SUMMARY = "summary.json"
+_TERMS = {
+    "elbo": "ELBO (nats per frame)",
+    "log_likelihood": "ln p(x | z) (nats per frame)",
+    "kl": "KL (nats per frame)",
+    "kl_w": "KL of w (nats per frame)",
+    "itakura_saito": "Itakura-Saito (nats per frame)",
+    "hoyer": "sparsity of the latents (Hoyer)",
+}
 
 
 def find_results(model: DVAE, folders: Iterable[Path]) -> list[dict[str, Any]]:
@@ -70,15 +78,13 @@ def _measured(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name, score in summary["scores"].items():
             if score["mean"] is None:
                 continue
-            metric = METRICS.get(name)
-            unit = f" ({metric.unit})" if metric is not None and metric.unit else ""
-            label = f"{metric.label if metric is not None else name.replace('_', ' ')}{unit}"
+            label = _label(name)
             row = f"{score['mean']:.4g}"
             if score["low"] is not None:
                 row += f" (95 % interval {score['low']:.4g} to {score['high']:.4g}, n = {score['n']})"
             rows[f"{label}: {what}"] = row
             values.append({"type": name, "name": label, "value": round(score["mean"], 4)})
-            if metric is not None:
+            if name in METRICS:
                 metrics[name] = None
         index.append(
             {
@@ -88,6 +94,13 @@ def _measured(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
         )
     return {"metrics": list(metrics), "measured": rows, "model_index": index} if results else {}
+
+
+def _label(name: str) -> str:
+    if name not in METRICS:
+        return _TERMS.get(name, name.replace("_", " "))
+    metric = METRICS[name]
+    return f"{metric.label} ({metric.unit})" if metric.unit else metric.label
 
 
 def _public(value: Any) -> Any:

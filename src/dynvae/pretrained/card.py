@@ -91,8 +91,12 @@ def model_card(model: DVAE | MaskNetwork, name: str, card: Mapping[str, Any], di
 
 def _section(value: Any) -> str:
     if isinstance(value, Mapping):
-        rows = [f"| {key} | {item} |" for key, item in value.items()]
+        rows = [f"| {key} | {_plain(item)} |" for key, item in value.items() if item is not None]
         return "\n".join(["| | |", "|---|---|", *rows])
     if isinstance(value, (list, tuple)):
         return "\n".join(f"- {item}" for item in value)
     return str(value)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
