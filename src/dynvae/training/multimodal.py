@@ -17,7 +17,7 @@ from dynvae.data.lips import lips_path, read_lips_of
 from dynvae.data.sequences import SequenceCrops, Sequences
 from dynvae.data.two_modalities import SIZES, TWO_MODALITIES, draw_pairs
 from dynvae.errors import ConfigError, DataError
-from dynvae.models import VQVAE, Modalities, MultimodalDVAE, build
+from dynvae.models import DVAE, VQVAE, Modalities, MultimodalDVAE, build
 from dynvae.training.config import TrainConfig
 from dynvae.training.folder import RunFolder
 from dynvae.training.loaders import TrainingData
@@ -86,24 +86,12 @@ def train_multimodal(
     """
     config, view = train or TrainConfig(), view or TalkingView()
     made_up = not isinstance(data, Corpus) and os.fspath(data) == TWO_MODALITIES
-    if made_up and (modality or codecs):
-        raise ConfigError("codecs, and models of one modality, are for sound and lips, not for made-up pairs")
+    if bool(made_up) + bool(modality) + bool(codecs) > 1:
+        raise ConfigError("made-up pairs have no codecs, and neither has a model of one modality; give one of these")
     trained = _read_codecs(codecs, view) if codecs else {}
-    usual = MADE_UP if made_up else ALONE[modality] if modality else FEATURES if codecs else TALKING
-    arguments: dict[str, Any] = {**usual, **(model or {})}
-    x_dim: Any = tuple(SIZES.values()) if made_up else view.sizes
-    if modality:
-        x_dim = dict(zip(ALONE, view.sizes, strict=True))[modality]
-    if trained:
-        x_dim = tuple(codec.z_dim for codec in trained.values())
-        arguments["codecs"] = {key: codec.config for key, codec in trained.items()}
     with own_randomness():
         torch.manual_seed(config.seed)
-        network = build(name, x_dim=x_dim, **arguments)
-    if isinstance(network, MultimodalDVAE):
-        network.adopt(trained)
-    if not made_up:
-        network.front_end = {None: view, "audio": view.audio, "video": None}[modality]
+        network = _network(name, None if made_up else view, modality, trained, model or {})
     if init is not None and not (resume and RunFolder(out).checkpoints.paths()):
         start_from(network, init)
     frames: dict[str, list[Tensor]] = {}
@@ -132,6 +120,29 @@ def train_multimodal(
         "model": {key: value for key, value in network.config.items() if key not in ("x_dim", "codecs")},
     }
     return fit(network, material, out, config, machine, resume=resume, progress=progress, settings=facts)
+
+
+def _network(
+    name: str, view: TalkingView | None, modality: str | None, codecs: Mapping[str, VQVAE], model: dict[str, Any]
+) -> DVAE:
+    """An untrained model of made-up pairs (no view), of one modality, on codecs' features, or of sound and lips."""
+    if view is None:
+        return build(name, **{"x_dim": tuple(SIZES.values()), **MADE_UP, **model})
+    if modality:
+        size = dict(zip(ALONE, view.sizes, strict=True))[modality]
+        network = build(name, **{"x_dim": size, **ALONE[modality], **model})
+        network.front_end = view.audio if modality == "audio" else None
+        return network
+    if codecs:
+        made = tuple(codec.z_dim for codec in codecs.values())
+        parts = {key: codec.config for key, codec in codecs.items()}
+        network = build(name, **{"x_dim": made, "codecs": parts, **FEATURES, **model})
+        assert isinstance(network, MultimodalDVAE), "only these take codecs"
+        network.adopt(codecs)
+    else:
+        network = build(name, **{"x_dim": view.sizes, **TALKING, **model})
+    network.front_end = view
+    return network
 
 
 def _read_codecs(folders: Mapping[str, str], view: TalkingView) -> dict[str, VQVAE]:
