@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import yaml
 from fake_hub import TOKEN, Hub
 
 import dynvae
+from dynvae.cli import main
 from dynvae.errors import CheckpointError, ConfigError
 from dynvae.models import DVAE, SRNN, VAE, build
 from dynvae.pretrained import push
@@ -79,6 +81,16 @@ def test_revisions_are_branches_tags_and_commits(server: Hub) -> None:
     refused("has no revision 'v9'; take a branch, a tag or a commit", f"{NAME}@v9")
     with pytest.raises(ConfigError, match="give one of them"):
         dynvae.load(f"{NAME}@v1", revision="trial")
+
+
+def test_commands_take_names_of_the_hub(server: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    small(1).push_to_hub(NAME, revision="trial")
+    assert main(["info", f"{NAME}@trial", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[0]["config"]["x_dim"] == 5
+    assert captured.err == ""
+    assert main(["info", NAME]) == 2
+    assert "is no dynvae model: it has no config.json" in capsys.readouterr().err
 
 
 def test_the_class_is_checked(server: Hub, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ __all__ = ["FILES", "Published", "address", "fetch", "publish", "push"]
 
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,9 +70,10 @@ def fetch(name: str, revision: str | None = None, *, local_files_only: bool = Fa
     except MissingExtraError as error:
         raise MissingExtraError(f"there is no folder '{name}'; if it is a name on the hub: {error}") from error
     try:
-        found = hub.snapshot_download(
-            name, revision=revision, allow_patterns=list(FILES), local_files_only=local_files_only, token=token
-        )
+        with _bars_on_terminals():
+            found = hub.snapshot_download(
+                name, revision=revision, allow_patterns=list(FILES), local_files_only=local_files_only, token=token
+            )
     except Exception as error:  # the hub's, the network's and the disk's
         raise CheckpointError(_why_not(error, name, revision, local_files_only)) from error
     folder = Path(found)
@@ -127,7 +129,7 @@ def publish(
     folder = Path(folder)
     model = read(folder)
     api = hub.HfApi(token=token, library_name="dynvae")
-    with _said(name):
+    with _said(name), _bars_on_terminals():
         url = api.create_repo(name, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(name, branch=revision, exist_ok=True)
@@ -144,6 +146,21 @@ def _check_name(name: str) -> None:
     found = address(name)
     if found is None or found[1] is not None:
         raise ConfigError(f"a repository of the hub is called organisation/name, not '{name[:200]}'")
+
+
+@contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """Keep the hub's progress bars from what is no terminal."""
+    from huggingface_hub import utils
+
+    quiet = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
+    if quiet:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if quiet:
+            utils.enable_progress_bars()
 
 
 @contextmanager
