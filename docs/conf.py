@@ -12,6 +12,9 @@ ROOT = HERE.parent
 sys.path.insert(0, str(HERE / "_ext"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from pygments.lexers.special import TextLexer  # noqa: E402
+from sphinx.highlighting import lexers  # noqa: E402
+
 import dynvae  # noqa: E402
 
 project = "dynvae"
@@ -40,6 +43,9 @@ html_title = f"dynvae {release}"
 html_static_path = ["_static"]
 html_css_files = ["dynvae.css"]
 html_theme_options = {"navigation_with_keys": True}
+
+# What a block before it prints.
+lexers["prints"] = TextLexer()
 
 # Markdown.
 myst_enable_extensions = [

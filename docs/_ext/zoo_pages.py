@@ -67,14 +67,14 @@ def _section(name: str, model: Any, folder: Path) -> str:
     path = folder / "graphs" / f"{name}.svg"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_graphs(declared))
-    parts.append(f"```{{image}} graphs/{path.name}\n:alt: generative and inference graph of {name}\n:width: 90%\n```")
+    parts.append(f"```{{image}} graphs/{path.name}\n:alt: generative and inference graph of {name}\n:width: 100%\n```")
     return "\n\n".join(parts)
 
 
 @cache
 def _graphs(declared: Dependencies) -> bytes:
     """What is generated on the left, what is inferred on the right; legible on white and on black."""
-    fig = figure(8.8, 3.6)
+    fig = figure(8.8, 3.4)
     for ax, inference in zip(fig.subplots(1, 2), (False, True), strict=True):
         draw_graph(declared, ax, inference=inference)
     content = io.BytesIO()
@@ -83,4 +83,4 @@ def _graphs(declared: Dependencies) -> bytes:
 
 
 def _math(latex: str) -> str:
-    return "```{math}\n" + "\n".join(f"&{line} \\\\" for line in latex.splitlines()) + "\n```"
+    return f"```{{math}}\n{latex}\n```"
