@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-PATTERNS = ("recipes/*/*.md", "benchmarks/*.md", "benchmarks/results/**/*.md", "CONTRIBUTING.md", "SECURITY.md")
+PATTERNS = ("recipes/*/*.md", "benchmarks/*.md", "benchmarks/results/**/*.md", "[CS]*.md")
 FOLDER = "repository"
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 _CODE = re.compile(r"(^```.*?^```[ ]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
