@@ -1,10 +1,11 @@
-"""Pictures of the demo for the documentation: ``python tools/screenshots.py [FOLDER]``, docs/images/demo by default.
+"""Pictures of the demo for the documentation: ``python tools/screenshots.py [--models A,B] [--out FOLDER] [TAB ...]``.
 
 All that they show is made up on the spot. They need Chromium and its driver; look at them before they are committed.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -39,5 +40,10 @@ def take(address: str, folder: Path, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    with served() as address:
-        take(address, Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images" / "demo", *sys.argv[2:])
+    parser = argparse.ArgumentParser(description="Pictures of the demo for the documentation.")
+    parser.add_argument("tabs", nargs="*", help=f"{', '.join(TABS)}; all, and two more pictures, by default")
+    parser.add_argument("--models", help="as of dynvae serve")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "demo", help="where they are written")
+    words = parser.parse_args()
+    with served(*(["--models", words.models] if words.models else [])) as place:
+        take(place, words.out, *words.tabs)

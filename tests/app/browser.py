@@ -54,6 +54,7 @@ def served(*options: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
 
 
 def fetch(address: str) -> bytes:

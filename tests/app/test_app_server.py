@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 import wave
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ class Visitor:
         except urllib.error.HTTPError as error:
             return "refused", error.code
         text = fetch(f"{self.address}gradio_api/call/{name}/{event}").decode()
-        kind, _, rest = text.partition("\ndata: ")
-        found = json.loads(rest.strip().splitlines()[0])
+        events = [each.partition("\ndata: ") for each in text.split("\n\n") if "\ndata: " in each]
+        kind, found = next((kind, json.loads(rest)) for kind, _, rest in events if not kind.endswith("heartbeat"))
         if kind.endswith("complete"):
             return "complete", found
         return "error", found["error"] if isinstance(found, dict) else found
@@ -67,6 +68,8 @@ class Visitor:
             file = self.upload(name, content)
         except urllib.error.HTTPError as error:
             return "refused", error.code
+        except urllib.error.URLError:  # the door was shut while we were still talking
+            return "refused", 413
         return self.call("enhance", file, "vae-speech", "fast", 2)
 
     def sound(self, file: dict[str, Any]) -> tuple[np.ndarray, int]:
@@ -121,8 +124,12 @@ def bomb() -> bytes:
 
 @pytest.fixture(scope="module")
 def visitor() -> Iterator[Visitor]:
-    with served("--max-seconds", "5", "--max-megabytes", "1") as address:
-        yield Visitor(address)
+    with served("--max-seconds", "5", "--max-megabytes", "1", "--waiting", "2") as address:
+        visitor = Visitor(address)
+        folder = Path(visitor.upload("first.wav", sound())["path"]).parents[1]
+        assert folder.is_dir()
+        yield visitor
+    assert not folder.exists()  # nothing is kept
 
 
 REFUSED: dict[str, tuple[str, Any, str]] = {
@@ -286,6 +293,17 @@ def test_videos_without_sound_or_face_or_picture(visitor: Visitor, tmp_path: Pat
     assert "a mouth in **0 %** of them. The video has no sound." in found[0]
     kind, message = visitor.call("lips", visitor.upload("film.mp4", sound()), "no model: only look")
     assert (kind, message) == ("error", "the video: there are no pictures in this file")
+    assert visitor.healthy()
+
+
+def test_who_comes_when_all_wait_is_turned_away(visitor: Visitor) -> None:
+    file = visitor.upload("a.wav", sound(4.0))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: visitor.call("enhance", file, "vae-speech", "default", 40), range(8)))
+    kinds = [kind for kind, _ in found]
+    assert kinds.count("complete") >= 2
+    assert all(answer == ("refused", 503) for answer in found if answer[0] != "complete")
+    assert "refused" in kinds
     assert visitor.healthy()
 
 

@@ -48,7 +48,7 @@ def tab(desk: Desk) -> None:
     gr = desk.gr
     with desk.sides(ABOUT) as (left, right):
         with left:
-            video = gr.Video(label="video with a face", sources=["upload", "webcam"], include_audio=True, height=280,
+            video = gr.Video(label="video with a face", sources=["upload", "webcam"], include_audio=True, height=330,
                              buttons=["download"], elem_id="lips-in")  # fmt: skip
             example = gr.Button("Example: a drawn face", size="sm", elem_id="lips-example")
             name = gr.Dropdown([NONE, *desk.shelf.lips], value=(desk.shelf.lips or [NONE])[0], label="model")

@@ -20,7 +20,7 @@ MOST_ITERATIONS = 60
 ABOUT = """Take a mixture apart by a model of each source, none of which has ever heard a mixture. The sources add up
 to the mixture."""
 HONEST = """**What to expect.** Sources of different kinds can be told apart where a model knows each kind: a flute and
-a voice by some 15 dB. Two voices cannot, by models of speech alone: nothing in these holds a voice together over time,
+a voice by some 12 dB. Two voices cannot, by models of speech alone: nothing in these holds a voice together over time,
 and the parts then are a mixture each."""
 WITHOUT = """No model of anything but speech is here, so that only what does not work can be tried; start the server
 with `--models` and a model of another kind of sound."""

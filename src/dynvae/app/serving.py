@@ -64,7 +64,7 @@ def serve(way: Serving, ready: Callable[[str], None] = print) -> None:
         CheckpointError: a model cannot be loaded.
         KeyboardInterrupt: at the end, with the signal as ``signum``.
     """
-    port = way.port or _free_port(way.host)
+    port = _checked_port(way.host, way.port)
     with _signals(), _own_folder() as folder:
         gradio = require("gradio", "demo")
         for extra, module in {"report": "matplotlib.figure", "video": "av", "tracking": "scipy.optimize"}.items():
@@ -75,16 +75,13 @@ def serve(way: Serving, ready: Callable[[str], None] = print) -> None:
         page = build(gradio, shelf, way.limits, folder)
         page.queue(max_size=way.limits.waiting, api_open=False)
         middleware = require("starlette.middleware", "demo").Middleware(Gate, megabytes=way.limits.megabytes)
-        try:
-            _, address, _ = page.launch(
-                server_name=way.host, server_port=port, root_path=way.root_path or None, share=False, quiet=True,
-                inbrowser=way.browser, prevent_thread_lock=True, allowed_paths=[], footer_links=[], run_history=False,
-                enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, strict_cors=True,
-                max_file_size=int(way.limits.megabytes * 1e6), state_session_capacity=200, theme=theme(gradio),
-                css=STYLE, app_kwargs={"middleware": [middleware]},
-            )  # fmt: skip
-        except OSError as error:
-            raise ConfigError(f"{way.host}, port {port}: cannot be listened on; choose another --port") from error
+        _, address, _ = page.launch(
+            server_name=way.host, server_port=port, root_path=way.root_path or None, share=False, quiet=True,
+            inbrowser=way.browser, prevent_thread_lock=True, allowed_paths=[], footer_links=[], run_history=False,
+            enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, strict_cors=True,
+            max_file_size=int(way.limits.megabytes * 1e6), state_session_capacity=200, theme=theme(gradio),
+            css=STYLE, app_kwargs={"middleware": [middleware]},
+        )  # fmt: skip
         ready(address)
         try:
             while True:
@@ -110,13 +107,19 @@ def sweep(folder: Path, seconds: float) -> None:
                 path.rmdir() if path.is_dir() else path.unlink()
 
 
-def _free_port(host: str) -> int:
+def _checked_port(host: str, port: int) -> int:
+    """A port that can be listened on, before a page is built for nothing; 0 finds one."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as door:
-            door.bind((host, 0))
+            if os.name != "nt":  # where it would let two servers listen at once
+                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.bind((host, port))
             return int(door.getsockname()[1])
-    except OSError as error:
-        raise ConfigError(f"{host} is no address of this machine ({error.strerror or error})") from error
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{host}, port {port}, cannot be listened on ({reason}); choose others by --host and --port"
+        ) from error
 
 
 @contextlib.contextmanager
