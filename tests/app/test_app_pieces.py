@@ -25,10 +25,11 @@ from dynvae.app.shelf import Shelf
 from dynvae.audio import FrontEnd
 from dynvae.errors import AudioError, CheckpointError, ConfigError, DataError
 from dynvae.metrics.waveform import si_sdr
-from dynvae.models import DSAE, PRESETS, SRNN, VAE, Latents
+from dynvae.models import DSAE, PRESETS, SRNN, VAE, Latents, build
 from dynvae.pretrained import save
 from dynvae.report.measured import COLUMNS, measured
 from dynvae.report.style import figure
+from dynvae.video import LIP_PIXELS, Lips
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = FrontEnd(window_length=64, hop_length=16)
@@ -98,6 +99,18 @@ def test_drawn_face_is_seen_and_turns_away(tmp_path: Path) -> None:
     assert 0.6 < found.present.mean() < 0.95
     assert sound is not None
     assert found.pictures[found.present].std() > 10
+
+
+def test_a_model_that_sees_lips_hears_with_them(noise: Sound) -> None:
+    pictures = np.random.default_rng(2).integers(0, 255, (4, LIP_PIXELS), np.uint8)
+    seen = Lips.at_rate(pictures, 25.0)
+    model = small(build("av-cvae", x_dim=33, z_dim=2, v_dim=16))
+    found = lips.helped(noise, seen, model)
+    assert found.sound.waveform.shape == noise.waveform.shape
+    alone = clean(noise, model)
+    assert not np.array_equal(found.sound.waveform, alone.sound.waveform)
+    with pytest.raises(ConfigError, match="sees no lips"):
+        lips.helped(noise, seen, small(VAE(x_dim=33, z_dim=2)))
 
 
 # ---- latents ---------------------------------------------------------------------------------------------------------

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["seen", "tab"]
+__all__ = ["helped", "seen", "tab"]
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dynvae.app.desk import Desk
-from dynvae.app.enhance import clean
+from dynvae.app.enhance import Cleaned, clean
 from dynvae.app.examples import talking_head
 from dynvae.app.limits import Limits, Sound, sound_of_video, survey_video
 from dynvae.app.pictures import picture, played, spectra
 from dynvae.audio import resample
 from dynvae.data.lips import condition_of
 from dynvae.errors import ConfigError, DataError
+from dynvae.evaluation import speech_front_end
+from dynvae.models import DVAE
 from dynvae.report.lips import lips_figure
 from dynvae.video import Lips, find_lips
 
@@ -43,6 +46,27 @@ def seen(path: str | None, limits: Limits) -> tuple[Lips, Sound | None]:
         raise DataError(str(error).replace(str(path), "the video")) from error
 
 
+def helped(
+    sound: Sound, lips: Lips, model: DVAE, progress: Callable[[float, str], None] = lambda share, text: None
+) -> Cleaned:
+    """A recording without its noise, by a model that sees lips.
+
+    Args:
+        sound: the recording.
+        lips: of the one who speaks, on the recording's clock.
+        model: of clean speech and lips.
+        progress: told the share that is done, and what to say of it.
+
+    Raises:
+        ConfigError: the model sees no lips, or other ones.
+    """
+    if not model.condition_dim:
+        raise ConfigError("this model sees no lips; choose another")
+    front_end = speech_front_end(model)
+    frames = front_end.frames(round(sound.seconds * front_end.sample_rate))
+    return clean(sound, model, progress=progress, condition=condition_of(lips, frames, front_end, model.condition_dim))
+
+
 def tab(desk: Desk) -> None:
     """Build the tab."""
     gr = desk.gr
@@ -65,8 +89,6 @@ def tab(desk: Desk) -> None:
 
     def run(path: str | None, chosen: str, progress: Any = gr.Progress()) -> Any:  # noqa: B008
         model = None if chosen == NONE else desk.shelf[chosen]
-        if model is not None and not model.condition_dim:
-            raise ConfigError(f"{chosen} sees no lips; choose one of {', '.join([NONE, *desk.shelf.lips])}")
         progress(0.0, desc="looking for the face")
         lips, sound = seen(path, desk.limits)
         line = (f"{len(lips)} pictures, a mouth in **{100 * lips.present.mean():.0f} %** of them. "
@@ -75,10 +97,7 @@ def tab(desk: Desk) -> None:
         drawn = picture(lips_figure(lips, slow), "crops of the mouth, the sound, and where a mouth is seen")
         if model is None or sound is None:
             return line, drawn, None if sound is None else played(sound), None, ""
-        front_end: Any = model.front_end
-        frames = front_end.frames(round(sound.seconds * front_end.sample_rate))
-        condition = condition_of(lips, frames, front_end, model.condition_dim)
-        told = clean(sound, model, progress=lambda share, text: progress(share, desc=text), condition=condition)
+        told = helped(sound, lips, model, lambda share, text: progress(share, desc=text))
         spectrograms = picture(spectra({"before": sound, "after": told.sound}, told.front_end),
                                "spectrograms before and after, on one scale of colours")  # fmt: skip
         return line, drawn, played(sound), played(told.sound), spectrograms
