@@ -85,7 +85,7 @@ def export(
 
     Raises:
         ConfigError: there is no such part, or a part asked for cannot be exported; the text says why.
-        DynvaeError: a graph does not compute what PyTorch does.
+        DynvaeError: PyTorch makes no graph of a part, or one that does not compute what PyTorch does.
         CheckpointError: the folder cannot be written.
         MissingExtraError: ``onnx``, ``onnxscript`` or ``onnxruntime`` are not installed.
     """
@@ -155,20 +155,24 @@ def _graph(part: Part, facts: dict[str, Any]) -> bytes:
         values = part.example(_WRITTEN_AT, torch.Generator().manual_seed(1))
     axes = {axis: torch.export.Dim(axis, min=0 if axis == "past" else 1) for axis in _WRITTEN_AT}
     shapes = [{i: axes[axis] for i, axis in enumerate(port.shape) if isinstance(axis, str)} for port in inputs]
-    with _quiet(), executor("scan"), torch.no_grad():
-        program = torch.onnx.export(
-            part.eval(),
-            tuple(values.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes={"values": tuple(shapes)},
-            input_names=[port.name for port in inputs],
-            output_names=[port.name for port in outputs],
-            verbose=False,
-            optimize=False,
-        )
-        assert program is not None
-        _tidy(program.model)
+    try:
+        with _quiet(), executor("scan"), torch.no_grad():
+            program = torch.onnx.export(
+                part.eval(),
+                tuple(values.values()),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes={"values": tuple(shapes)},
+                input_names=[port.name for port in inputs],
+                output_names=[port.name for port in outputs],
+                verbose=False,
+                optimize=False,
+            )
+            assert program is not None
+            _tidy(program.model)
+    except Exception as error:  # the exporter's, of many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise DynvaeError(f"torch {torch.__version__} makes no graph of the {part.name}: {reason}") from error
     proto = program.model_proto
     for key, value in {**facts, "part": part.name}.items():
         entry = proto.metadata_props.add()

@@ -255,8 +255,7 @@ def step_of(model: DVAE) -> Part:
         return AttentionStep(model)
     if isinstance(model, RecursiveDVAE):
         return Step(model)
-    raise ConfigError(f"the frames of a {type(model).__name__} do not depend on each other: its decoder, on one frame, "
-                      "is its step")  # fmt: skip
+    raise ConfigError(_no_program(model, "decoder", "step"))
 
 
 def filter_of(model: DVAE) -> Part:
@@ -269,8 +268,15 @@ def filter_of(model: DVAE) -> Part:
         return Filter(model)
     if isinstance(model, HiTDVAE):
         raise ConfigError(_LOOKS_FURTHER.format(type(model).__name__, model.dependencies.posterior))
-    raise ConfigError(f"the frames of a {type(model).__name__} do not depend on each other: its encoder, on one frame, "
-                      "is its filter")  # fmt: skip
+    raise ConfigError(_no_program(model, "encoder", "filter"))
+
+
+def _no_program(model: DVAE, whole: str, step: str) -> str:
+    """Why a model that declares no program has no such part."""
+    name = type(model).__name__
+    if model.autoregressive or model.dependencies.dynamical_latent:
+        return f"a {name} declares no program (dynvae.models.RecursiveDVAE) that a {step} could be made of"
+    return f"the frames of a {name} do not depend on each other: its {whole}, on one frame, is its {step}"
 
 
 def _one_frame(given: Mapping[str, Tensor]) -> dict[str, Condition]:
