@@ -54,7 +54,7 @@ def served(*options: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def fetch(address: str) -> bytes:
@@ -154,6 +154,10 @@ class Page:
         fields = self.driver.find_elements("css selector", f"#{identity} input[type=file]")
         assert fields, f"{identity} takes no file"
         fields[0].send_keys(str(path))
+
+    def width(self) -> int:
+        """How wide the page is; more than the window where something sticks out."""
+        return int(self.driver.execute_script("return document.documentElement.scrollWidth"))
 
     def text(self, identity: str) -> str:
         """The text of the component of an id; empty if it is not there."""

@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 from tests.app import visits
-from tests.app.browser import Page, absent, missing, opened, served, strangers
+from tests.app.browser import Page, absent, missing, opened, strangers
 
 LACKING = missing() or absent("gradio", "selenium", "av", "cv2", "espeakng_loader", "scipy")
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=LACKING)
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served("--max-seconds", "10", "--max-megabytes", "1") as place:
-        yield place
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +101,7 @@ def test_page_fits_a_telephone_and_the_dark(page: Page) -> None:
     page.resize(390, 800)
     for name in ("Enhance", "The family", "Track"):
         page.tab(name)
-        assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 390, name
+        page.wait(lambda: page.width() <= 390, f"{name} to fit")
     page.resize(1280, 900)
     page.driver.execute_script("document.body.classList.add('dark')")
     page.tab("The family")
