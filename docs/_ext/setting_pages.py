@@ -50,7 +50,8 @@ def _settings() -> str:
     headings = {None: "Data, run and machine", "How to train": "train", "lips": "lips"}
     for title, actions in groups.items():
         heading = headings.get(title, "lips")
-        parts += [f"## {heading}", *(_definition(action, action.dest) for action in actions)]
+        keys = [action for action in actions if action.dest not in ("config", "json")]
+        parts += [f"## {heading}", *(_definition(action, action.dest) for action in keys)]
     models = {name: _model_settings(name) for name in ZOO}
     common = set.intersection(*(set(settings) for settings in models.values()))
     some = next(iter(models.values()))
