@@ -9,9 +9,10 @@ import functools
 import torch
 
 from dynvae.app.desk import Desk
-from dynvae.app.pictures import picture, table
+from dynvae.app.pictures import picture
 from dynvae.models import DVAE, PRESETS, ZOO, build
 from dynvae.report import draw_graph
+from dynvae.report.html import table
 from dynvae.report.measured import COLUMNS, measured
 from dynvae.report.style import figure
 

@@ -27,11 +27,11 @@ img.picture { width: 100%; height: auto; border-radius: 8px; }
 .about p { max-width: 56rem; margin: 0.2rem 0 0.4rem; }
 .note p { font-size: 0.9rem; color: var(--body-text-color-subdued); }
 .wide, .formula .katex-display { max-width: calc(100vw - 5.5rem); overflow-x: auto; overflow-y: hidden; }
-table.plain { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-table.plain, table.plain * { border: 0 !important; }
-table.plain tr > * { padding: 0.35rem 1rem !important; text-align: right !important; white-space: nowrap;
+.wide table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+.wide table, .wide table * { border: 0 !important; }
+.wide table tr > * { padding: 0.35rem 1rem !important; text-align: right !important; white-space: nowrap;
   border-bottom: 1px solid var(--border-color-primary) !important; }
-table.plain tr > :first-child { text-align: left !important; }
+.wide table tr > :first-child { text-align: left !important; }
 .formula .katex-display { padding: 0.2rem 0; }
 footer { display: none !important; }
 """

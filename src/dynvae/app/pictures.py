@@ -1,11 +1,11 @@
-"""What a page shows: figures for light and dark, sound for players, and tables."""
+"""What a page shows: figures for light and dark, and sound for players."""
 
 from __future__ import annotations
 
-__all__ = ["picture", "plain_picture", "played", "spectra", "table"]
+__all__ = ["picture", "plain_picture", "played", "spectra"]
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -65,13 +65,3 @@ def spectra(sounds: Mapping[str, Sound], front_end: FrontEnd, columns: int = 1) 
         empty.set_visible(False)
     spectrograms(powers, front_end, axes[: len(powers)])
     return drawing
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of text as HTML; the first cell of a row is its heading."""
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return f'<div class="wide"><table class="plain"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -15,9 +15,10 @@ import numpy as np
 from dynvae.app.desk import Desk
 from dynvae.app.examples import walkers
 from dynvae.app.limits import read_boxes_of
-from dynvae.app.pictures import plain_picture, table
+from dynvae.app.pictures import plain_picture
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE
+from dynvae.report.html import table
 from dynvae.report.tracks import track_strip
 from dynvae.tracking import (
     Boxes,
