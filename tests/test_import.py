@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 OPTIONAL = {"lightning", "matplotlib", "pesq", "pystoi", "torchmetrics", "huggingface_hub", "espeakng_loader",
-            "tensorboard", "scipy", "pandas", "ray", "av", "cv2", "onnx", "onnxscript", "onnxruntime"}  # fmt: skip
+            "tensorboard", "scipy", "pandas", "ray", "av", "cv2", "onnx", "onnxscript", "onnxruntime",
+            "gradio"}  # fmt: skip
 REPORT = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 
 
@@ -28,7 +29,7 @@ def test_the_package_itself_imports_nothing_but_the_standard_library(tmp_path: P
 
 
 ROOMS = ["models", "testing", "audio", "video", "data", "metrics", "training", "evaluation", "pretrained", "report",
-         "benchmark", "export", "work", "mixtures", "separation", "tracking", "classics", "motion"]  # fmt: skip
+         "benchmark", "export", "work", "mixtures", "separation", "tracking", "classics", "motion", "app"]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ROOMS)

@@ -1,4 +1,7 @@
-"""Print the models' programs into docs/explanation/recursion.md, after the comments that name them; --check only compares."""
+"""Print the models' programs into docs/explanation/recursion.md, after the comments that name them.
+
+``--check`` only compares.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _model_settings(name: str) -> dict[tuple[str, str], str]:
     found = {}
     for _, actions in _groups(train_parser([name])):
         for action in actions:
-            if action.dest.startswith("model."):
+            if action.dest.startswith("model.") and action.dest != "model.codecs":  # which --codecs gives
                 text = _definition(action, action.dest)
                 found[action.dest, text] = text
     return found

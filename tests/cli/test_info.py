@@ -50,7 +50,9 @@ def test_page_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "q(z₁:T | x₁:T) = ∏ₜ q(zₜ | z₁:ₜ₋₁, x₁:ₜ)" in page
     assert "p(z₁:T | x₁:T) = ∏ₜ p(zₜ | z₁:ₜ₋₁, x₁:T)" in page
     assert "True posterior  − q(z[t]) misses x[t+1:T]" in page
-    assert r"\begin{aligned}" in page
+    assert r"\begin{aligned}" not in page
+    assert main(["info", "vrnn", "--full"]) == 0
+    assert r"\begin{aligned}" in capsys.readouterr().out
 
 
 def test_page_of_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

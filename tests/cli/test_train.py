@@ -129,6 +129,7 @@ def test_start_from_a_trained_model(corpus: Path, tmp_path: Path, capsys: pytest
         (["train", "vae", "--train.lrr", "1"], "there is no setting '--train.lrr'; did you mean '--train.lr'?"),
         (["train", "vae", "--model.zdim", "1"], "there is no setting '--model.zdim'; did you mean '--model.z_dim'?"),
         (["train", "vae", "--model.x_dim", "1"], "there is no setting '--model.x_dim'"),
+        (["train", "vae", "--data", "x", "--out", "y", "--codecs.audio", "z"], "--codecs goes with a model of"),
         (["train", "vae"], "give --data; dynvae train --help tells the options"),
         (["train"], "give a model, e.g. dynvae train srnn"),
         (["train", "vae", "--data", "x", "--out", "y", "--train.lr", "-1"], "train.lr must be positive; it is -1.0"),

@@ -51,21 +51,6 @@ def story(name: str) -> str:
     """
     model = _model(name)
     declared = model.dependencies
-    missing = [
-        f"{head} misses {seen}"
-        for head, seen in (
-            (f"q({declared.latent}[t])", declared.missing()),
-            (f"q({declared.sequence_latent})", declared.missing("sequence_posterior")),
-        )
-        if seen
-    ]
-    ticks = (
-        ("autoregressive", declared.autoregressive, "past x is fed back", "past x is not fed back"),
-        ("true posterior", declared.true_posterior, "the encoder misses nothing that the exact posterior depends on",
-         ", ".join(missing)),
-        ("dynamical latent", declared.dynamical_latent, "the prior sees past latents", "the prior sees no latents"),
-        ("causal", declared.causal, "frame t needs no later latents", "the decoder sees later latents"),
-    )  # fmt: skip
     parameters = sum(parameter.numel() for parameter in model.parameters())
     lines = [
         f"## {model.title}",
@@ -76,7 +61,10 @@ def story(name: str) -> str:
         "#### Exact posterior, by d-separation",
         f"$${declared.exact_posterior().latex()}$$",
         "#### Properties",
-        *(f"- {'✓' if holds else '–'} **{title}**: {yes if holds else no}" for title, holds, yes, no in ticks),
+        *(
+            f"- {'✓' if getattr(declared, tick) else '–'} **{tick.replace('_', ' ')}**: {why}"
+            for tick, why in declared.reasons().items()
+        ),
     ]
     if declared.note:
         lines.append(f"\n*{declared.note}*")

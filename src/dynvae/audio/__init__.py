@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynvae.audio.files import AUDIO_SUFFIXES, AudioInfo, audio_info, read_audio, resample, write_audio
 from dynvae.audio.griffin_lim import griffin_lim
+from dynvae.audio.mixing import mix
 from dynvae.audio.preparation import Preparation, prepare, trim_bounds
 from dynvae.audio.stft import FRONT_ENDS, FrontEnd
 
@@ -15,6 +16,7 @@ __all__ = [
     "Preparation",
     "audio_info",
     "griffin_lim",
+    "mix",
     "prepare",
     "read_audio",
     "resample",

@@ -245,7 +245,8 @@ def _work(items: list[Item], enhancer: FileEnhancer, settings: Any) -> Summary:
 
 
 def _report(summary: Summary, settings: Any, way: Enhancing) -> dict[str, Any]:
-    files = [{"name": name, **value} for name, value in summary.values.items()]
+    out = Path(settings.out)  # as it was given: workers were told whole paths
+    files = [{"name": name, **value, "output": str(out / name)} for name, value in summary.values.items()]
     scored = [file["scores"] for file in files if "scores" in file]
     scores = {
         side: {name: dataclasses.asdict(summarize(_number(row[side][name]) for row in scored)) for name in way.metrics}

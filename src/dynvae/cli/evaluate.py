@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from dynvae.cli.parsing import Parser, make_parser
 from dynvae.cli.progress import progress_of
@@ -142,7 +141,8 @@ def _show(found: Evaluation, settings: Any, out: Path, autoregressive: bool) -> 
     caption = (
         f"{', '.join(LABELS[name] for name in found.scores if name in LABELS and name != 'hoyer')}: nats per frame"
     )
-    table = Table(title=Text(title), title_justify="left", caption=caption, caption_justify="left")
+    print(title)  # not the table's, which would break it
+    table = Table(caption=caption, caption_justify="left")
     for heading in ("", "mean", "95 % interval", "median", "n", "failed"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, summary in found.scores.items():

@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> int:
     names = list(dict.fromkeys(settings.models or PRESETS))
     models = {name: _model(name) for name in names}
     records = [describe(name, model) for name, model in models.items()]
-    pages = (_page(record, models[record["name"]]) for record in records)
+    pages = (_page(record, models[record["name"]], full=settings.full) for record in records)
     tell(records, ["\n\n".join(pages) if settings.models else _table(records)], as_json=settings.json)
     if settings.plot is not None:
         from dynvae.report.graphs import dependency_figure
@@ -81,6 +81,7 @@ def verb_parser(arguments: Sequence[str] = ()) -> Parser:
     add: Any = parser.add_argument
     add("models", nargs="*", type=str, help=f"{', '.join(PRESETS)}; or a bundled name, a model's or a run's folder, "
         "or a name on the hub; all of the zoo by default")  # fmt: skip
+    add("--full", action="store_true", help="of the models named also LaTeX, and what is in each loop")
     add("--plot", type=str, default=None, help="draw the graphs into this PNG file")
     return parser
 
@@ -134,21 +135,9 @@ def _table(records: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", CONVENTION, counted])
 
 
-def _page(record: dict[str, Any], model: DVAE) -> str:
+def _page(record: dict[str, Any], model: DVAE, *, full: bool) -> str:
     declared = model.dependencies
-    missing = [
-        f"{head} misses {seen}"
-        for head, seen in (
-            (f"q({declared.latent}[t])", declared.missing()),
-            (f"q({declared.sequence_latent})", declared.missing("sequence_posterior")),
-        )
-        if seen
-    ]
-    reasons = {
-        "autoregressive": "past x is fed back" if declared.autoregressive else "past x is not fed back",
-        "true_posterior": ", ".join(missing) or "the encoder misses nothing that the exact posterior depends on",
-        "dynamical_latent": "the prior sees past latents" if declared.dynamical_latent else "the prior sees no latents",
-    }
+    reasons = declared.reasons()
     size = f"{record['parameters']:,}, for {model.x_dim} observed and {model.z_dim} latent dimensions a frame"
     lines = [
         f"{record['name']}: {record['title']} ({record['paper']})",
@@ -167,6 +156,8 @@ def _page(record: dict[str, Any], model: DVAE) -> str:
         if isinstance(record.get(key), dict) and record[key]:
             items = "\n".join(f"{name}: {_plain(value)}" for name, value in record[key].items())
             lines += ["", f"{label}:", _indented(items)]
+    if not full:
+        return "\n".join(lines)
     if isinstance(model, RecursiveDVAE):
         lines += ["", "Computed so; what is not in a loop, for all frames at once:"]
         for use, title in PROGRAMS.items():

@@ -48,6 +48,8 @@ def run(arguments: list[str]) -> int:
     if name is None:
         raise ConfigError("give a model, e.g. dynvae train srnn; dynvae train --help tells the options")
     demand(settings, "train", "data", "out")
+    if settings.codecs and task != "two stages":
+        raise ConfigError(f"--codecs goes with a model of several modalities, such as mdvae, and not with {name}")
     flush_denormals()
     say_plainly()
     common: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynvae.data.bank import Bank
 from dynvae.data.batches import Batch, Item, Waves, Whole, collate, spectra
+from dynvae.data.builtin import builtin_corpus
 from dynvae.data.corpus import Corpus, Utterance
 from dynvae.data.crops import Crops
 from dynvae.data.motion import MotionCorpus, MotionSequence
@@ -27,6 +28,7 @@ __all__ = [
     "Utterances",
     "Waves",
     "Whole",
+    "builtin_corpus",
     "collate",
     "spectra",
 ]

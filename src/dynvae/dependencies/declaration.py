@@ -204,6 +204,22 @@ class Dependencies:
         """What the declared factor sees although the exact one does not depend on it."""
         return self._boundaries.spans(self._boundaries.differences(factor, extra=True))
 
+    def reasons(self) -> dict[str, str]:
+        """Why it is, or is not, ``autoregressive``, ``true_posterior``, ``dynamical_latent`` and ``causal``, in words.
+
+        Example:
+            >>> Dependencies(prior="z[t-1]", likelihood="z[t]", posterior="z[t-1], x[t]").reasons()["true_posterior"]
+            'q(z[t]) misses x[t+1:T]'
+        """
+        factors = {f"q({self.latent}[t])": "posterior", f"q({self.sequence_latent})": "sequence_posterior"}
+        missing = ", ".join(f"{head} misses {seen}" for head, name in factors.items() if (seen := self.missing(name)))
+        return {
+            "autoregressive": "past x is fed back" if self.autoregressive else "past x is not fed back",
+            "true_posterior": missing or "the encoder misses nothing that the exact posterior depends on",
+            "dynamical_latent": "the prior sees past latents" if self.dynamical_latent else "the prior sees no latents",
+            "causal": "frame t needs no later latents" if self.causal else "the decoder sees later latents",
+        }
+
     @cached_property
     def _boundaries(self) -> Boundaries:
         return Boundaries(self)

@@ -8,6 +8,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,12 @@ class FileScores:
         return cls(path, speaker, float(seconds), int(frames), scores, problem)
 
 
-def read_scores(folder: Path) -> dict[str, FileScores]:
+def read_scores(folder: str | os.PathLike[str]) -> dict[str, FileScores]:
     """What an evaluation has left in its folder so far, by path; empty if that is something else.
 
     A process that was killed may have left half a line at the end; that file counts as not measured.
     """
-    with (folder / SCORES).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (Path(folder) / SCORES).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         text = file.read()
     lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
     header = next(lines, [])

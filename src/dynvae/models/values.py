@@ -115,9 +115,9 @@ class ELBO:
         return self.total.sum() / self.lengths.sum()
 
     def terms(self) -> dict[str, Tensor]:
-        """``elbo``, ``log_likelihood``, ``kl`` and, where there is one, ``kl_w``: scalars in nats per frame, to be told.
+        """``elbo``, ``log_likelihood``, ``kl`` and, where there is one, ``kl_w``: scalars in nats per frame.
 
-        They are detached; what is to be trained on are `per_frame` and the sums themselves.
+        They are for telling, and detached; what is to be trained on are `per_frame` and the sums themselves.
         """
         frames = self.lengths.sum()
         terms = {

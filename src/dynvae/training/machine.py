@@ -45,7 +45,8 @@ class Machine:
 
 def is_main() -> bool:
     """Whether this is the process that writes, of those that a launcher has started for one run."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return int(next((rank for rank in ranks if rank), "0")) == 0
 
 
 def flush_denormals() -> None:
