@@ -115,10 +115,7 @@ class ELBO:
         return self.total.sum() / self.lengths.sum()
 
     def terms(self) -> dict[str, Tensor]:
-        """``elbo``, ``log_likelihood``, ``kl`` and, where there is one, ``kl_w``: scalars in nats per frame.
-
-        They are for telling, and detached; what is to be trained on are `per_frame` and the sums themselves.
-        """
+        """``elbo``, ``log_likelihood``, ``kl`` and, where there is one, ``kl_w``: scalars in nats per frame."""
         frames = self.lengths.sum()
         terms = {
             "elbo": self.per_frame,
@@ -127,4 +124,4 @@ class ELBO:
         }
         if self.kl_w is not None:
             terms["kl_w"] = self.kl_w.sum() / frames
-        return {name: value.detach() for name, value in terms.items()}
+        return terms
