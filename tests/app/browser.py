@@ -41,11 +41,11 @@ def absent(*modules: str) -> str:
 
 
 @contextlib.contextmanager
-def served(*options: str) -> Iterator[str]:
-    """``dynvae serve`` in a process of its own, and its address."""
+def served(*options: str, **environment: str) -> Iterator[str]:
+    """``dynvae serve`` in a process of its own, with these options and variables, and its address."""
     command = [sys.executable, "-m", "dynvae", "serve", "--port", "0", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    own = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -12,9 +12,7 @@ from tests.app.browser import served
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that takes 5 s and 1 MB, and lets two wait. When it ends, nothing of it is left."""
     folder = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder))
-        with served("--max-seconds", "5", "--max-megabytes", "1", "--waiting", "2") as place:
-            assert len(list(folder.glob("dynvae-serve-*"))) == 1
-            yield place
+    with served("--max-seconds", "5", "--max-megabytes", "1", "--waiting", "2", TMPDIR=str(folder)) as place:
+        assert len(list(folder.glob("dynvae-serve-*"))) == 1
+        yield place
     assert not list(folder.glob("dynvae-*"))
