@@ -86,11 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: the words after ``dynvae``; those of this process by default.
     """
-    if arguments is None:  # a program of its own, which has not imported torch yet
-        # Threads of GNU's OpenMP spin while they wait, which makes everything up to ten times as slow where other programs
-        # want the cores, too; threads that sleep at once are slower on a machine that is idle. So they spin for a moment.
-        if "OMP_WAIT_POLICY" not in os.environ:
-            os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+    if arguments is None and "OMP_WAIT_POLICY" not in os.environ:  # a program of its own, torch not yet imported
+        # Threads of GNU's OpenMP spin while they wait: up to ten times as slow where other programs want the cores, too.
+        # Threads that sleep at once are slower on an idle machine. So they spin for a moment.
+        os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not words or words[0] in {"-h", "--help", "help"}:
         print(usage())
