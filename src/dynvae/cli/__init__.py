@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: the words after ``dynvae``; those of this process by default.
     """
     if arguments is None and "OMP_WAIT_POLICY" not in os.environ:  # a program of its own, torch not yet imported
-        # Threads of GNU's OpenMP spin while they wait: up to ten times as slow where other programs want the cores, too.
+        # Threads of GNU's OpenMP spin while they wait: ten times as slow where other programs want the cores, too.
         # Threads that sleep at once are slower on an idle machine. So they spin for a moment.
         os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     words = sys.argv[1:] if arguments is None else list(arguments)
