@@ -48,8 +48,8 @@ from the input itself if that is a video, or from a file of the same name beside
 
 EXAMPLES = (
     "dynvae enhance noisy.wav --out enhanced --plots",
-    "dynvae enhance recordings --preset fast --workers 2        # a folder, two files at a time",
-    "dynvae enhance noisy --clean clean --json > scores.json     # and score it",
+    "dynvae enhance recordings --preset fast --workers 2      # a folder, two files at a time",
+    "dynvae enhance noisy --clean clean --json > scores.json  # and score it",
     "dynvae enhance - < noisy.wav > enhanced.wav",
     "arecord -f S16_LE -r 16000 | dynvae enhance - --stream --prior vae-speech | aplay",
 )
