@@ -14,7 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from dynvae.app.limits import Limits
+from dynvae.app.limits import Limits, Sound
+from dynvae.app.pictures import played
 from dynvae.app.shelf import Shelf
 from dynvae.errors import DynvaeError
 from dynvae.training.machine import flush_denormals
@@ -87,6 +88,12 @@ class Desk:
     def player(self, label: str, identity: str, *, visible: bool = True) -> Any:
         """What plays a result. It can be downloaded, but not shared, for which gradio would send it elsewhere."""
         return self.gr.Audio(label=label, interactive=False, buttons=["download"], visible=visible, elem_id=identity)
+
+    def filled(self, players: Sequence[Any], sounds: Sequence[Sound], titles: Sequence[str]) -> list[Any]:
+        """Updates of players: the first ones get sounds and titles, the others are hidden."""
+        shown = [self.gr.Audio(value=played(sound), label=title, visible=True)
+                 for sound, title in zip(sounds, titles, strict=True)]  # fmt: skip
+        return shown + [self.gr.Audio(value=None, visible=False)] * (len(players) - len(sounds))
 
     def job(self, event: Any, function: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any], *,
             name: str) -> Any:  # fmt: skip

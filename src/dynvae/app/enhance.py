@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dynvae.app.desk import Desk
 from dynvae.app.examples import noisy_speech
 from dynvae.app.limits import Sound, number, read_sound
-from dynvae.app.pictures import WIDTH, picture, played, spectra
+from dynvae.app.pictures import WIDTH, picture, played, spectra, took
 from dynvae.audio import FrontEnd
 from dynvae.condition import Condition
 from dynvae.models import DVAE
@@ -72,7 +72,7 @@ def clean(
 def remarks(sound: Sound, cleaned: Cleaned) -> str:
     """What is to be said of a result, as Markdown."""
     found, seconds = cleaned.found, cleaned.seconds
-    lines = [f"{sound.seconds:.1f} s of sound in **{seconds:.1f} s**, {seconds / sound.seconds:.2f} of real time; "
+    lines = [f"{took(sound, seconds)}; "
              f"{100 * found.energy.mean():.0f} % of the energy was kept."]  # fmt: skip
     if found.silent.any():
         lines.append("Silent channels stay silent.")
@@ -100,8 +100,7 @@ def tab(desk: Desk) -> None:
         with left:
             sound = desk.recorder("noisy speech", "enhance-in")
             example = gr.Button("Example: a voice in the rain", size="sm", elem_id="enhance-example")
-            prior = gr.Dropdown(names, value=DEFAULT_PRIOR if DEFAULT_PRIOR in names else names[0],
-                                label="model of clean speech")  # fmt: skip
+            prior = gr.Dropdown(names, value=desk.shelf.usual(DEFAULT_PRIOR), label="model of clean speech")
             method = gr.Dropdown(list(PRESETS), value="default", label="method", info=preset("default").text,
                                  elem_id="enhance-method")  # fmt: skip
             iterations = gr.Slider(1, MOST_ITERATIONS, preset("default").em.iterations, step=1, label="iterations")

@@ -204,7 +204,7 @@ def tab(desk: Desk) -> None:
     """Build the tab."""
     gr = desk.gr
     names = desk.shelf.sound
-    first = "rvae-speech" if "rvae-speech" in names else names[0]
+    first = desk.shelf.usual("rvae-speech")
     with desk.sides(ABOUT) as (left, right):
         with left:
             sound = desk.recorder("recording", "explore-in")

@@ -10,7 +10,7 @@ import numpy as np
 
 from dynvae.app.desk import Desk
 from dynvae.app.limits import Limits, Sound, number
-from dynvae.app.pictures import picture, played, spectra
+from dynvae.app.pictures import picture, spectra
 from dynvae.evaluation import generate, speech_front_end
 from dynvae.models import DVAE
 
@@ -45,10 +45,9 @@ def tab(desk: Desk) -> None:
     """Build the tab."""
     gr = desk.gr
     names = desk.shelf.sound
-    first = "srnn-ss-speech" if "srnn-ss-speech" in names else names[0]
     with desk.sides(ABOUT) as (left, right):
         with left:
-            model = gr.Dropdown(names, value=first, label="model")
+            model = gr.Dropdown(names, value=desk.shelf.usual("srnn-ss-speech"), label="model")
             seconds = gr.Slider(0.5, min(10, desk.limits.seconds), 3, step=0.5, label="seconds")
             count = gr.Slider(1, MOST, 2, step=1, label="clips")
             seed = gr.Number(0, label="seed", precision=0, minimum=0, info="the same seed draws the same clips")
@@ -63,10 +62,11 @@ def tab(desk: Desk) -> None:
 
     def run(name: str, long: float, many: float, chance: float, fed: str) -> Any:
         drawn = draw(desk.shelf[name], desk.limits, long, many, chance, fed)
-        drawing = spectra({f"clip {place}": sound for place, sound in enumerate(drawn, 1)},
-                          speech_front_end(desk.shelf[name]))  # fmt: skip
-        updates = [gr.Audio(value=played(sound), visible=True) for sound in drawn]
-        updates += [gr.Audio(value=None, visible=False)] * (MOST - len(drawn))
-        return (*updates, picture(drawing, "spectrograms of the clips, on one scale of colours"))
+        titles = [f"clip {place}" for place in range(1, len(drawn) + 1)]
+        drawing = spectra(dict(zip(titles, drawn, strict=True)), speech_front_end(desk.shelf[name]))
+        return (
+            *desk.filled(players, drawn, titles),
+            picture(drawing, "spectrograms of the clips, on one scale of colours"),
+        )
 
     desk.job(go.click, run, [model, seconds, count, seed, feedback], [*players, shown], name="generate")

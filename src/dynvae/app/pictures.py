@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["picture", "plain_picture", "played", "spectra"]
+__all__ = ["picture", "plain_picture", "played", "spectra", "took"]
 
 import base64
 from collections.abc import Mapping
@@ -44,6 +44,11 @@ def played(sound: Sound) -> tuple[int, NDArray[np.int16]]:
     """What a player takes: rate, and 16-bit samples ``(samples, channels)``; what is beyond full scale is clipped."""
     full = np.rint(np.clip(sound.waveform, -1, 1) * 32767).astype(np.int16)
     return sound.rate, np.ascontiguousarray(full.T if len(full) > 1 else full[0])
+
+
+def took(sound: Sound, seconds: float) -> str:
+    """How long work on a recording has taken, as Markdown."""
+    return f"{sound.seconds:.1f} s of sound in **{seconds:.1f} s**, {seconds / sound.seconds:.2f} of real time"
 
 
 def spectra(sounds: Mapping[str, Sound], front_end: FrontEnd, columns: int = 1) -> Any:

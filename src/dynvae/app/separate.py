@@ -11,7 +11,7 @@ from typing import Any
 from dynvae.app.desk import Desk
 from dynvae.app.examples import flute_and_speech
 from dynvae.app.limits import Sound, number, read_sound
-from dynvae.app.pictures import picture, played, spectra
+from dynvae.app.pictures import picture, played, spectra, took
 from dynvae.errors import ConfigError
 from dynvae.models import DVAE
 from dynvae.separation import Separator
@@ -59,7 +59,7 @@ def tab(desk: Desk) -> None:
     gr = desk.gr
     names = desk.shelf.sound
     other = [name for name in names if not name.endswith("-speech")]
-    speech = "rvae-speech" if "rvae-speech" in names else names[0]
+    speech = desk.shelf.usual("rvae-speech")
     with desk.sides(ABOUT) as (left, right):
         with left:
             sound = desk.recorder("mixture", "separate-in")
@@ -88,11 +88,13 @@ def tab(desk: Desk) -> None:
         titles = [f"source {place}: {name}" for place, name in enumerate(chosen, 1)]
         front_end: Any = models[0].front_end
         drawing = spectra({"mixture": mixed, **dict(zip(titles, parts, strict=True))}, front_end)
-        updates = [gr.Audio(value=played(each), label=title, visible=True)
-                   for each, title in zip(parts, titles, strict=True)]  # fmt: skip
-        updates += [gr.Audio(value=None, visible=False)] * (3 - len(parts))
-        line = f"{mixed.seconds:.1f} s of sound in **{seconds:.1f} s**, {seconds / mixed.seconds:.2f} of real time."
-        return (played(mixed), *updates, line, picture(drawing, "spectrograms of the mixture and its sources"))
+        updates = desk.filled(players, parts, titles)
+        return (
+            played(mixed),
+            *updates,
+            f"{took(mixed, seconds)}.",
+            picture(drawing, "spectrograms of the mixture and its sources"),
+        )
 
     desk.quick(example.click, lambda: played(flute_and_speech(1)), [], [sound])
     desk.job(go.click, run, [sound, one, two, three, iterations], [mixture, *players, said, shown], name="separate")

@@ -70,6 +70,10 @@ class Shelf:
         """Models that hear only."""
         return self._named(FrontEnd, sees=False)
 
+    def usual(self, name: str) -> str:
+        """A model of sound to begin with: this one, or where it is not here any other."""
+        return name if name in self.sound else self.sound[0]
+
     @property
     def lips(self) -> list[str]:
         """Models that hear, and see lips."""

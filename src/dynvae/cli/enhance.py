@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from dynvae.cli.inputs import beside, kept_suffix, sound_inputs, sound_targets
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, make_parser, words
 from dynvae.cli.pipe import live, piped
 from dynvae.cli.progress import progress_bar
 from dynvae.cli.telling import count, notice, tell, writes
@@ -153,7 +153,7 @@ def _preset_name(arguments: Sequence[str]) -> str:
 
 
 def _way(settings: Any) -> Enhancing:
-    metrics = tuple(name.strip() for name in settings.metrics.split(",") if name.strip())
+    metrics = tuple(words(settings.metrics))
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise ConfigError(f"there is no metric '{unknown[0]}'; there are {', '.join(METRICS)}")

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.inputs import stem
+from dynvae.cli.parsing import Parser, make_parser, words
 from dynvae.cli.progress import progress_of
 from dynvae.cli.telling import notice, tell, writes
 from dynvae.data import Corpus
@@ -68,7 +69,7 @@ def run(arguments: list[str]) -> int:
             mode=settings.mode,
             latents=settings.latents,
             seed=settings.seed,
-            metrics=[name.strip() for name in settings.metrics.split(",") if name.strip()],
+            metrics=words(settings.metrics),
             engine=settings.engine,
             workers=settings.workers,
             batch_size=settings.batch_size,
@@ -123,14 +124,8 @@ def verb_parser(arguments: Sequence[str] = ()) -> Parser:
 def _default_folder(settings: Any) -> Path:
     """A folder that tells what is in it: one a model, corpus, split, mode, kind of latents and seed."""
     latents = "mean" if settings.latents == "mean" else f"seed{settings.seed}"
-    name = f"{_stem(settings.data)}-{settings.split}-{settings.mode}-{latents}"
-    return Path("evaluation") / _stem(settings.model) / name
-
-
-def _stem(text: str) -> str:
-    """The telling part of a path: the run's name rather than its folder ``model``."""
-    parts = [part for part in Path(text).resolve().parts if part not in ("model", "manifest.csv", "manifest.jsonl")]
-    return parts[-1].replace("@", "-")
+    name = f"{stem(settings.data)}-{settings.split}-{settings.mode}-{latents}"
+    return Path("evaluation") / stem(settings.model) / name
 
 
 def _show(found: Evaluation, settings: Any, out: Path, autoregressive: bool) -> None:

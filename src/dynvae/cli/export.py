@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, make_parser, words
 from dynvae.cli.telling import tell, writes
 from dynvae.errors import ConfigError
 from dynvae.export import PARTS, export
@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     settings = verb_parser(arguments).parse_args(arguments)
     if settings.model is None or settings.out is None:
         raise ConfigError("give a model and a folder: dynvae export MODEL --out DIR")
-    parts = None if settings.parts is None else [part.strip() for part in settings.parts.split(",") if part.strip()]
+    parts = None if settings.parts is None else words(settings.parts)
     if parts is not None and (not parts or any(part not in PARTS for part in parts)):
         raise ConfigError(f"--parts takes {', '.join(PARTS)}, with commas between them; not '{settings.parts}'")
     model = load(settings.model)

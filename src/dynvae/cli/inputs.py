@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["beside", "kept_suffix", "sound_inputs", "sound_targets"]
+__all__ = ["beside", "kept_suffix", "sound_inputs", "sound_targets", "stem"]
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -115,6 +115,12 @@ def beside(
             raise DataError(f"{folder / name} is not there: the files of --{option} have the names of the inputs")
         pairs[source] = folder / name if folder / name in like else like[0]
     return pairs
+
+
+def stem(text: str) -> str:
+    """The telling part of a path: the run's name rather than its folder ``model``."""
+    parts = [part for part in Path(text).resolve().parts if part not in ("model", "manifest.csv", "manifest.jsonl")]
+    return parts[-1].replace("@", "-")
 
 
 def _literal(stem: str) -> str:

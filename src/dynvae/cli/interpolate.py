@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, make_parser, words
 from dynvae.cli.telling import tell, writes
-from dynvae.cli.transfer import names_of, write_result
+from dynvae.cli.transfer import write_result
 from dynvae.errors import ConfigError, require
 from dynvae.evaluation.talking import analyse, decode, interpolated, read_clip, talking_view
 from dynvae.models import MDVAE
@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> int:
     """
     settings = verb_parser(arguments).parse_args(arguments)
     require("av", "video")
-    what = names_of(settings.what)
+    what = words(settings.what)
     if settings.steps < 2 or not what:
         raise ConfigError("a way has at least 2 steps, and some latent that goes")
     model = load(settings.model, device=settings.device)

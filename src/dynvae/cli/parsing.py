@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["Parser", "demand", "make_parser", "nearest", "words"]
+__all__ = ["Parser", "demand", "make_parser", "nearest", "read_yaml", "words"]
 
 import re
 from argparse import Action
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from textwrap import indent
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from dynvae.errors import ConfigError
@@ -126,6 +128,23 @@ def words(value: Any) -> list[Any]:
     """The items of a list, or of a text with commas between them; none of nothing."""
     items = value.split(",") if isinstance(value, str) else value or []
     return [item for item in (one.strip() if isinstance(one, str) else one for one in items) if item != ""]
+
+
+def read_yaml(path: str, called: str) -> Any:
+    """What a YAML file of the user's holds.
+
+    Args:
+        path: of the file.
+        called: what a complaint calls it.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"{called} cannot be read as YAML: {reason}") from error
 
 
 def _one_line(message: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 __all__ = ["progress_bar", "progress_of", "shown_work"]
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -43,11 +43,10 @@ def progress_of(title: str, begun: Callable[[], None] | None = None) -> Iterator
     """
     with progress_bar() as bar:
         task = bar.add_task(title, total=None)
-        waiting = [] if begun is None else [begun]
+        once = functools.cache(begun or (lambda: None))
 
         def report(done: int, total: int | None) -> None:
-            while waiting:
-                waiting.pop()()
+            once()
             bar.update(task, completed=done, total=total)
 
         yield report
@@ -64,7 +63,7 @@ def shown_work(verb: str, out: object) -> Iterator[tuple[Callable[[str], None], 
     start = time.monotonic()
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
-        waiting = [partial(writes, verb, "tables, report and what they are made of", out)]
+        once = functools.cache(functools.partial(writes, verb, "tables, report and what they are made of", out))
 
         def report(label: str, done: int, total: int) -> None:
             if label not in tasks:
@@ -72,8 +71,7 @@ def shown_work(verb: str, out: object) -> Iterator[tuple[Callable[[str], None], 
             bar.update(tasks[label], completed=done, visible=done < total)
 
         def say(line: str) -> None:
-            while waiting:
-                waiting.pop()()
+            once()
             spent = int(time.monotonic() - start)
             text = f"{spent // 60:3d}:{spent % 60:02d}  {line}"
             bar.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.inputs import stem
+from dynvae.cli.parsing import Parser, make_parser, read_yaml
 from dynvae.cli.telling import count, tell, writes
 from dynvae.errors import ConfigError
 from dynvae.evaluation.cards import card_to_publish, find_results
 from dynvae.pretrained import load, save
-from dynvae.pretrained.hub import FILES, address, publish
+from dynvae.pretrained.hub import FILES, check_repository, publish
 from dynvae.pretrained.names import locate
 from dynvae.pretrained.storage import CARD, CONFIG
 
@@ -37,14 +36,11 @@ def run(arguments: list[str]) -> int:
     name = settings.repository
     if settings.model is None or name is None:
         raise ConfigError("give a model and where to publish it: dynvae push MODEL organisation/name")
-    place = address(name)
-    if place is None or place[1] is not None:
-        raise ConfigError(f"a repository of the hub is called organisation/name, not '{name}'")
+    check_repository(name)
     model, folder = load(settings.model), locate(settings.model)
     own = _own_card(settings.card) | ({"license": settings.license} if settings.license else {})
     saved = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("card") or {}
-    given = Path(settings.model)
-    known = [given / "evaluation", Path("evaluation") / (given.name if given.name != "model" else given.parent.name)]
+    known = [Path(settings.model) / "evaluation", Path("evaluation") / stem(settings.model)]  # where evaluate writes
     results = find_results(model, [Path(path) for path in settings.results] or known)
     if settings.results and not results:
         raise ConfigError(f"{', '.join(settings.results)}: there is no evaluation of these weights (a summary.json)")
@@ -102,11 +98,7 @@ def _own_card(path: str | None) -> dict[str, Any]:
     """
     if path is None:
         return {}
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ConfigError(f"--card {path} cannot be read as YAML: {reason}") from error
+    content = read_yaml(path, f"--card {path}")
     if not isinstance(content, dict):
         raise ConfigError(f"--card {path} holds no entries such as 'license: mit'")
     return content

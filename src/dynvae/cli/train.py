@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from dynvae.audio import FRONT_ENDS
 from dynvae.baselines import AutoregressiveLSTM
-from dynvae.cli.parsing import Parser, demand, make_parser
+from dynvae.cli.parsing import Parser, demand, make_parser, read_yaml
 from dynvae.cli.telling import notice, tell
 from dynvae.data.lips import LipSettings
 from dynvae.data.motion import is_motion
@@ -197,11 +195,7 @@ def _read_config(arguments: Sequence[str]) -> dict[str, Any]:
     config = _value(arguments, "--config", last=True)
     if config is None:
         return {}
-    try:
-        content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ConfigError(f"{config} cannot be read as YAML: {reason}") from error
+    content = read_yaml(config, config)
     return content if isinstance(content, dict) else {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["names_of", "run", "verb_parser", "write_result"]
+__all__ = ["run", "verb_parser", "write_result"]
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dynvae.audio import write_audio
-from dynvae.cli.parsing import Parser, make_parser
+from dynvae.cli.parsing import Parser, make_parser, words
 from dynvae.cli.telling import count, tell, writes
 from dynvae.errors import ConfigError, require
 from dynvae.evaluation.talking import Clip, analyse, decode, hidden, read_clip, sound_of, talking_view
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
     """
     settings = verb_parser(arguments).parse_args(arguments)
     require("av", "video")
-    swap, hide = names_of(settings.swap), names_of(settings.hide)
+    swap, hide = words(settings.swap), words(settings.hide)
     if len(settings.clips) > 2 or (swap and len(settings.clips) != 2):
         raise ConfigError("give two clips to swap latents between, or one or two without --swap")
     model = load(settings.model, device=settings.device)
@@ -86,11 +86,6 @@ def verb_parser(arguments: Sequence[str] = ()) -> Parser:
     add("--out", type=str, default="transferred", help="folder of the results")
     add("--device", type=str, default="cpu", help="where the model runs, e.g. cuda")
     return parser
-
-
-def names_of(text: str) -> list[str]:
-    """The words between commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def write_result(path: Path, view: TalkingView, frames: Tensor, phase: Clip | None, seed: int) -> Any:

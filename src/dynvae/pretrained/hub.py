@@ -5,7 +5,7 @@ Three files make a model there as on disk. No other file of a repository is fetc
 
 from __future__ import annotations
 
-__all__ = ["FILES", "Published", "address", "fetch", "publish", "push"]
+__all__ = ["FILES", "Published", "address", "check_repository", "fetch", "publish", "push"]
 
 import os
 import re
@@ -94,7 +94,7 @@ def push(
     token: str | None = None,
 ) -> Published:
     """Publish a model: see :meth:`dynvae.models.DVAE.push_to_hub`."""
-    _check_name(name)
+    check_repository(name)
     with tempfile.TemporaryDirectory() as folder:
         save(model, folder, {**(card or {}), "repository": name})
         return publish(folder, name, private=private, revision=revision, message=message, token=token)
@@ -124,7 +124,7 @@ def publish(
         ConfigError: that is no name for a repository.
         MissingExtraError: ``huggingface_hub`` is not installed.
     """
-    _check_name(name)
+    check_repository(name)
     hub = require("huggingface_hub", extra="hub")
     folder = Path(folder)
     model = read(folder)
@@ -142,7 +142,12 @@ def publish(
     return Published(str(url), revision or "main", commit.oid)
 
 
-def _check_name(name: str) -> None:
+def check_repository(name: str) -> None:
+    """Refuse what is no name for a repository.
+
+    Raises:
+        ConfigError: it is not ``organisation/name``.
+    """
     found = address(name)
     if found is None or found[1] is not None:
         raise ConfigError(f"a repository of the hub is called organisation/name, not '{name[:200]}'")
